@@ -1,0 +1,37 @@
+"""Attribution-based Parameter Decomposition: a network's weights as a sum of mechanisms.
+
+    run = apd.decompose(target, reference)     # an nn.Module and inputs you trust
+    run.save("runs/mine"); apd.load("runs/mine")
+
+Read on in `run` (the whole way round), `train` (one step), `attribution`, `sites`, `target`.
+"""
+
+from apd import recovery
+from apd.checkpoint import is_unfinished
+from apd.components import Components
+from apd.config import Config
+from apd.errors import ApdError, ConfigError, ReferenceError, RunError, TargetError
+from apd.factory import load_factory
+from apd.run import Run, decompose, load
+from apd.store import is_run
+from apd.target import Target
+from apd.train import Step
+
+__all__ = [
+    "ApdError",
+    "Components",
+    "Config",
+    "ConfigError",
+    "ReferenceError",
+    "Run",
+    "RunError",
+    "Step",
+    "Target",
+    "TargetError",
+    "decompose",
+    "is_run",
+    "is_unfinished",
+    "load",
+    "load_factory",
+    "recovery",
+]

@@ -1,0 +1,87 @@
+"""The checkpoint of an unfinished run: one file, replaced whole, enough to go on bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from apd.config import Config
+from apd.errors import RunError
+from apd.files import read_metadata, read_tensors, write_tensors
+from apd.store import components_from, factor_tensors, history_tensor, is_run, steps_from
+from apd.target import Target
+from apd.train import Step, Training, resume
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def is_unfinished(directory: Path) -> bool:
+    """Whether a checkpoint is there, and no finished run."""
+    return (directory / CHECKPOINT).is_file() and not is_run(directory)
+
+
+def identity(target: Target, reference_fingerprint: str, config: Config) -> dict[str, str]:
+    """What a checkpoint belongs to; training goes on only where all of it is the same."""
+    return {
+        "target": target.fingerprint,
+        "reference": reference_fingerprint,
+        "settings": config.model_dump_json(),
+    }
+
+
+def write_checkpoint(
+    directory: Path, training: Training, steps: Sequence[Step], belongs_to: Mapping[str, str]
+) -> None:
+    """Save the state of training; until it is whole, the older checkpoint stays.
+
+    Raises:
+        RunError: the directory cannot be written.
+    """
+    tensors = {
+        **factor_tensors(training.components),
+        "usage": training.usage,
+        "history": history_tensor(steps),
+        **moments(training),
+    }
+    write_tensors(directory / CHECKPOINT, tensors, belongs_to)
+
+
+def read_checkpoint(
+    directory: Path, target: Target, config: Config, belongs_to: Mapping[str, str]
+) -> tuple[Training, list[Step]]:
+    """The training saved in a directory, and its records so far.
+
+    Raises:
+        RunError: the checkpoint is damaged, or belongs to another target, reference or settings.
+    """
+    path = directory / CHECKPOINT
+    found = read_metadata(path)
+    for part, value in belongs_to.items():
+        if found.get(part) != value:
+            raise RunError(f"{path} was made with another {part}; it can only go on with the same")
+    tensors = {name: tensor.to(target.device) for name, tensor in read_tensors(path).items()}
+    steps = steps_from(tensors["history"].cpu())
+    components = components_from(tensors, target)
+    training = resume(len(steps), components, tensors["usage"], config)
+    load_moments(training, tensors)
+    return training, steps
+
+
+def moments(training: Training) -> dict[str, Tensor]:
+    """Adam's state by name."""
+    return {
+        f"adam/{moment}/{name}": value
+        for name, leaf in factor_tensors(training.components).items()
+        for moment, value in training.optimiser.state[leaf].items()
+    }
+
+
+def load_moments(training: Training, tensors: Mapping[str, Tensor]) -> None:
+    """Put Adam's state back."""
+    for name, leaf in factor_tensors(training.components).items():
+        training.optimiser.state[leaf] = {
+            moment: tensors[f"adam/{moment}/{name}"].clone()
+            for moment in ("step", "exp_avg", "exp_avg_sq")
+        }

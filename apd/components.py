@@ -1,0 +1,136 @@
+"""Parameter components: vectors in the parameter space of all sites, kept as low-rank factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from apd.sites import Factors, Site
+from apd.target import Target
+
+
+@dataclass(frozen=True)
+class Components:
+    """C components P_c = {site: sum_m U[c, m] V[c, m]^T} of rank <= m at every site.
+
+    Attributes:
+        factors: site name -> (U [C, m, o], V [C, m, i]).
+    """
+
+    factors: Mapping[str, Factors]
+
+    @property
+    def count(self) -> int:
+        """C, how many components there are."""
+        return next(iter(self.factors.values())).U.shape[0]
+
+    def tensors(self) -> list[Tensor]:
+        """Every factor, U before V, in site order: what an optimiser moves."""
+        return [tensor for factors in self.factors.values() for tensor in factors]
+
+    def component(self, c: int) -> dict[str, Float[Tensor, "o i"]]:
+        """P_c, the weights of one component."""
+        return {site: f.U[c].T @ f.V[c] for site, f in self.factors.items()}
+
+    def sum(self) -> dict[str, Float[Tensor, "o i"]]:
+        """sum_c P_c at every site."""
+        return {site: f.U.flatten(0, 1).T @ f.V.flatten(0, 1) for site, f in self.factors.items()}
+
+    def residual(self, target: Target) -> dict[str, Float[Tensor, "o i"]]:
+        """theta* - sum_c P_c at every site: what no component owns."""
+        return {site: target.weight(site) - total for site, total in self.sum().items()}
+
+    def ranks(self, tolerance: float = 1e-2) -> Float[Tensor, "C"]:
+        """Effective rank of every component, summed over sites.
+
+        Singular values below `tolerance` times the largest of any component at that site are
+        not counted, so a dead component has rank 0.
+        """
+        total = torch.zeros(self.count)
+        for factors in self.factors.values():
+            spectrum = singular_values(factors)
+            total += (spectrum > tolerance * spectrum.max()).sum(1).to(total)
+        return total
+
+    def inner_products(self) -> Float[Tensor, "C C"]:
+        """<P_c, P_d> in the parameter space of all sites, without forming any weights."""
+        total = torch.zeros(self.count, self.count)
+        for u, v in self.factors.values():
+            outputs = torch.einsum("cmo,dko->cdmk", u, u)
+            inputs = torch.einsum("cmi,dki->cdmk", v, v)
+            total = total.to(u) + (outputs * inputs).sum((2, 3))
+        return total
+
+    def absorb(self, survivor: int, merged: int) -> None:
+        """Add one component to another, in place, as closely as the rank allows; zero the one."""
+        for u, v in self.factors.values():
+            q_u, r_u = torch.linalg.qr(torch.cat([u[survivor], u[merged]]).T)
+            q_v, r_v = torch.linalg.qr(torch.cat([v[survivor], v[merged]]).T)
+            left, values, right = torch.linalg.svd(r_u @ r_v.T, full_matrices=False)
+            m = u.shape[1]
+            root = values[:m].sqrt()
+            u[survivor] = (q_u @ left[:, :m] * root).T
+            v[survivor] = (q_v @ right[:m].T * root).T
+            u[merged] = 0
+            v[merged] = 0
+
+    def detach(self) -> Components:
+        """The same numbers, outside any gradient computation."""
+        return Components({s: Factors(f.U.detach(), f.V.detach()) for s, f in self.factors.items()})
+
+
+def parallel_pairs(components: Components, cosine: float) -> list[tuple[int, int]]:
+    """Pairs (larger, smaller) of components whose cosine reaches a threshold.
+
+    Every component is in at most one pair as the smaller one, and then in no other pair.
+    """
+    products = components.inner_products().cpu()
+    norms = products.diagonal().clamp_min(torch.finfo(products.dtype).tiny).sqrt()
+    alike = products / norms[:, None] / norms >= cosine
+    pairs: list[tuple[int, int]] = []
+    gone: set[int] = set()
+    order: list[int] = norms.argsort(descending=True, stable=True).tolist()
+    for rank, larger in enumerate(order):
+        if larger in gone:
+            continue
+        found = [c for c in order[rank + 1 :] if c not in gone and alike[larger, c]]
+        pairs += [(larger, c) for c in found]
+        gone.update(found)
+    return pairs
+
+
+def singular_values(factors: Factors) -> Float[Tensor, "C m"]:
+    """Singular values of every component at one site, without forming its weights.
+
+    With U^T = Q_u R_u and V^T = Q_v R_v, those of U^T V are those of R_u R_v^T, an m x m matrix.
+    """
+    r_u = torch.linalg.qr(factors.U.mT).R
+    r_v = torch.linalg.qr(factors.V.mT).R
+    values = torch.linalg.svdvals(r_u @ r_v.mT)
+    return torch.nn.functional.pad(values, (0, factors.U.shape[1] - values.shape[-1]))
+
+
+def initialise(target: Target, count: int, rank: int, generator: torch.Generator) -> Components:
+    """Random components whose sum has about the Frobenius norm of the weights, at every site."""
+    return Components(
+        {
+            name: random_factors(site, target.weight(name), count, rank, generator)
+            for name, site in target.sites.items()
+        }
+    )
+
+
+def random_factors(
+    site: Site, weight: Float[Tensor, "o i"], count: int, rank: int, generator: torch.Generator
+) -> Factors:
+    """Gaussian factors of one site; the rank is capped by the matrix's own."""
+    o, i = site.shape
+    m = min(rank, o, i)
+    u = torch.randn(count, m, o, generator=generator, dtype=weight.dtype)
+    v = torch.randn(count, m, i, generator=generator, dtype=weight.dtype)
+    scale = (weight.square().mean().cpu() / (count * m)) ** 0.25
+    return Factors((scale * u).to(weight.device), (scale * v).to(weight.device))

@@ -1,0 +1,81 @@
+"""Every setting of a decomposition, with its default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from apd.errors import ConfigError
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Coefficient = Annotated[float, Field(ge=0)]
+
+
+class Config(BaseModel):
+    """Settings of a decomposition; the coefficients are relative to the target's own scales.
+
+    Attributes:
+        components: C, how many components to start with; None: the widest site's larger dimension,
+            at most 200.
+        rank: the most a component's rank may be at one site.
+        active: components an input uses on average, the batch top-k's k over the batch size; None:
+            an eighth of the components.
+        steps: optimiser steps.
+        batch_size: inputs per step.
+        learning_rate: the schedule's peak.
+        warmup: share of training in which the learning rate rises to its peak.
+        narrowing: share of training in which k falls from a quarter of the components to `active`.
+        relaxation: factor on `active` once the simplicity penalty is gone and the components are
+            settled; a tight k separates mechanisms, a loose one lets them be exact.
+        merging: cosine from which two components are taken for one when components are settled.
+        faithfulness: weight of the faithfulness loss over the weights' mean square.
+        minimality: weight of the minimality loss (over the outputs' variance where it is MSE).
+        simplicity: weight of the simplicity loss over the weights' own.
+        schatten_p: p of the simplicity loss's Schatten norm.
+        release_start: share of training after which the simplicity penalty is released.
+        release_end: share of training at which it is gone.
+        loss: how outputs are compared, mean squared error or Kullback-Leibler divergence.
+        sites: which weights to decompose, dotted names with shell wildcards.
+        decompose: share of the reference used to decompose; the rest profiles and calibrates.
+        seed: fixes the initial components, the rows and the batches.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    components: Count | None = None
+    rank: Count = 1
+    active: Positive | None = None
+    steps: Count = 2000
+    batch_size: Count = 256
+    learning_rate: Positive = 1e-2
+    warmup: Share = 0.05
+    narrowing: Share = 0.3
+    relaxation: Annotated[float, Field(ge=1)] = 1.3
+    faithfulness: Coefficient = 1.0
+    minimality: Coefficient = 2.0
+    simplicity: Coefficient = 10.0
+    schatten_p: Positive = 0.9
+    release_start: Share = 0.4
+    release_end: Share = 0.6
+    merging: Share = 0.8
+    loss: Literal["mse", "kl"] = "mse"
+    sites: tuple[str, ...] = ("*",)
+    decompose: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Config:
+        """Settings from outside.
+
+        Raises:
+            ConfigError: one sentence naming the first unknown or impossible setting.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"setting {name!r}: {first['msg']}") from error

@@ -1,0 +1,28 @@
+"""Everything apd raises on purpose.
+
+ApdError
+├── TargetError      the network cannot be decomposed (unsupported operator, dead site, bad output)
+├── ReferenceError   the reference inputs cannot be used
+├── ConfigError      a setting is unknown or out of range
+└── RunError         a run directory is missing, truncated, foreign or cannot be written
+"""
+
+
+class ApdError(Exception):
+    """Base of every error apd raises on purpose; its message is one sentence for a person."""
+
+
+class TargetError(ApdError):
+    """The network cannot be decomposed."""
+
+
+class ReferenceError(ApdError):
+    """The reference inputs cannot be used."""
+
+
+class ConfigError(ApdError):
+    """A setting is unknown or out of range."""
+
+
+class RunError(ApdError):
+    """A run directory is missing, truncated, of another version, or cannot be written."""

@@ -1,0 +1,176 @@
+"""The target as data: a list of ATen calls, saved as JSON, run without anybody's code.
+
+A run directory has to rebuild the target it describes, and nothing in it may be able to execute
+code. So a target is kept as the operators it calls, and `allowed_operator` knows only ATen's core
+set (pure functions of tensors), a few composites of it, and integer arithmetic on shapes.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from apd.errors import TargetError
+
+COMPOSITES = frozenset(
+    f"aten.{name}"
+    for name in (
+        "linear.default",
+        "matmul.default",
+        "conv1d.default",
+        "conv2d.default",
+        "conv1d.padding",
+        "conv2d.padding",
+        "layer_norm.default",
+        "group_norm.default",
+        "max_pool1d.default",
+        "max_pool2d.default",
+        "avg_pool2d.default",
+        "adaptive_avg_pool2d.default",
+        "transpose.int",
+        "numpy_T.default",
+        "t.default",
+        "flatten.using_ints",
+        "unflatten.int",
+        "reshape.default",
+        "softmax.int",
+        "log_softmax.int",
+        "silu.default",
+        "softplus.default",
+        "scaled_dot_product_attention.default",
+        "einsum.default",
+        "stack.default",
+        "chunk.default",
+        "split.Tensor",
+        "expand_as.default",
+        "contiguous.default",
+        "masked_fill.Scalar",
+        "tril.default",
+        "triu.default",
+        "square.default",
+    )
+)
+
+SHAPE_ARITHMETIC: dict[str, Callable[..., Any]] = {
+    f"operator.{f.__name__}": f
+    for f in (operator.add, operator.sub, operator.mul, operator.floordiv, operator.getitem)
+}
+
+CONSTANTS: dict[str, Any] = {
+    str(value): value
+    for value in (
+        *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+        *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
+        *(torch.strided, torch.contiguous_format, torch.preserve_format, torch.channels_last),
+    )
+}
+
+Handler = Callable[..., Tensor]
+
+
+class Node(BaseModel):
+    """One call, `name = op(*args, **kwargs)`; `{"node": name}` stands for an earlier value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    op: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+
+
+class Graph(BaseModel):
+    """A pure function of one input and named tensors, as a list of calls in execution order.
+
+    Attributes:
+        input: the name under which the calls refer to the batch of inputs.
+        input_shape: the shape of one input.
+        input_dtype: the inputs' type, by its name in `CONSTANTS`.
+        tensors: the name by which the calls refer to a parameter or buffer -> its dotted name.
+        nodes: the calls, in order.
+        output: the name of the value that is returned.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: str
+    input_shape: tuple[int, ...]
+    input_dtype: str
+    tensors: dict[str, str]
+    nodes: list[Node]
+    output: str
+
+    def run(
+        self, state: Mapping[str, Tensor], x: Tensor, handlers: Mapping[str, Handler]
+    ) -> Tensor:
+        """Evaluate the graph on a batch.
+
+        Args:
+            state: the tensors by dotted name.
+            x: inputs [n, ...].
+            handlers: node name -> what to call in its operator's place, with the operator and its
+                arguments.
+
+        Returns:
+            The value named `output`, [n, ...].
+        """
+        values: dict[str, Any] = {name: state[dotted] for name, dotted in self.tensors.items()}
+        values[self.input] = x
+        for node in self.nodes:
+            args = [decode(arg, values, x.device) for arg in node.args]
+            kwargs = {k: decode(arg, values, x.device) for k, arg in node.kwargs.items()}
+            call = operator_named(node.op)
+            if node.name in handlers:
+                call = functools.partial(handlers[node.name], call)
+            values[node.name] = call(*args, **kwargs)
+        return values[self.output]
+
+
+@functools.cache
+def allowed_operator(op: str) -> Callable[..., Any] | None:
+    """The operator of that name, or None where a saved graph may not call it."""
+    if op in SHAPE_ARITHMETIC:
+        return SHAPE_ARITHMETIC[op]
+    namespace, _, rest = op.partition(".")
+    name, _, overload = rest.partition(".")
+    if namespace != "aten" or not name.isidentifier() or not overload.isidentifier():
+        return None
+    found: Any = getattr(getattr(torch.ops.aten, name, None), overload, None)
+    is_core = torch.Tag.core in getattr(found, "tags", ())
+    return found if is_core or op in COMPOSITES else None
+
+
+def operator_named(op: str) -> Callable[..., Any]:
+    """Look up an operator.
+
+    Raises:
+        TargetError: it is not one a saved graph may call.
+    """
+    found = allowed_operator(op)
+    if found is None:
+        raise TargetError(f"the target calls {op}, which is not supported")
+    return found
+
+
+def decode(arg: Any, values: Mapping[str, Any], device: torch.device) -> Any:
+    """The value a JSON argument stands for: earlier values, constants, and lists of them."""
+    if isinstance(arg, list):
+        return [decode(item, values, device) for item in arg]
+    if not isinstance(arg, dict):
+        return arg
+    ((tag, value),) = arg.items()
+    match tag:
+        case "node":
+            return values[value]
+        case "constant":
+            return CONSTANTS[value]
+        case "device":
+            return device
+        case _:
+            raise TargetError(f"argument {arg!r} of a saved graph is not understood")

@@ -1,0 +1,70 @@
+"""Watching and replacing what happens where weights act, without touching the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from apd.sites import Use
+from apd.target import Target
+
+
+@dataclass(frozen=True)
+class Capture:
+    """One use during one forward: its input x and its output y (y carries the gradient graph)."""
+
+    use: Use
+    x: Tensor
+    y: Tensor
+
+
+def capture(
+    target: Target, x: Shaped[Tensor, "n *shape"]
+) -> tuple[Float[Tensor, "n d"], list[Capture]]:
+    """Run the target and keep the input and output of every use of every site.
+
+    The outputs are differentiable with respect to every captured y, and to nothing else.
+    """
+    seen: list[Capture] = []
+
+    def watch(use: Use) -> Callable[..., Tensor]:
+        def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
+            y = operator(*args)
+            operand, _ = use.operands(args)
+            seen.append(Capture(use, operand.detach(), y.requires_grad_()))
+            return y
+
+        return call
+
+    with torch.enable_grad():
+        outputs = target.run(x, {use.node: watch(use) for use in uses(target)})
+    return outputs, seen
+
+
+def replace(
+    target: Target, x: Shaped[Tensor, "n *shape"], compute: Callable[[Use, Tensor], Tensor]
+) -> Float[Tensor, "n d"]:
+    """Run the target with `compute(use, input)` in place of every product with a site's weight.
+
+    Biases are added as the target adds them.
+    """
+
+    def substitute(use: Use) -> Callable[..., Tensor]:
+        def call(_: Callable[..., Tensor], *args: Any) -> Tensor:
+            operand, bias = use.operands(args)
+            y = compute(use, operand)
+            return y if bias is None else y + bias
+
+        return call
+
+    return target.run(x, {use.node: substitute(use) for use in uses(target)})
+
+
+def uses(target: Target) -> list[Use]:
+    """Every use of every site."""
+    return [use for site in target.sites.values() for use in site.uses]

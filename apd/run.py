@@ -1,0 +1,227 @@
+"""A run: one target, decomposed; made by `decompose`, kept in a directory, asked by a detector."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+from apd.attribution import rms_attributions, rms_attributions_per_site, signed_attributions
+from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoint
+from apd.config import Config
+from apd.errors import ReferenceError
+from apd.hooks import capture
+from apd.store import Saved, read_run, write_run
+from apd.target import Target
+from apd.train import Step, active_count, begin, masked_outputs, train
+
+CHECKPOINT_EVERY_S = 5.0
+FEWEST_ROWS = 2
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Run(Saved):
+    """A decomposed target; `Saved` says what it holds.
+
+    The methods are what `mad.Decomposition` asks of a decomposition: arrays in, arrays out, every
+    row's numbers a function of that row.
+    """
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The dotted names of the decomposed weights, in the order of the attributions."""
+        return tuple(self.target.sites)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return self.target.input_shape
+
+    @property
+    def active(self) -> float:
+        """Components an input uses on average, as trained."""
+        return active_count(self.target, self.config)
+
+    @property
+    def ranks(self) -> Float[np.ndarray, "C"]:
+        """Effective rank of every component, summed over sites; 0 for a dead one."""
+        return self.components.ranks().numpy()
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the target and its components."""
+        digest = hashlib.sha256(self.target.fingerprint.encode())
+        for tensor in self.components.tensors():
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def unseen_rows(self, reference: Shaped[np.ndarray, "n *shape"]) -> Int[np.ndarray, "unseen"]:
+        """The rows of a reference that the components were not trained on."""
+        rows = np.arange(len(reference))
+        if fingerprint_of(self.target.prepare(reference)) != self.reference_fingerprint:
+            return rows
+        return np.setdiff1d(rows, self.rows.numpy())
+
+    def explain(
+        self, x: Shaped[np.ndarray, "n *shape"], output: str | int
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n L C"], Float[np.ndarray, "n C"]]:
+        """The target's outputs, and what each component contributed to them at first order.
+
+        Args:
+            x: inputs.
+            output: "predicted" (each input's largest output), the index of one output, or "all".
+
+        Returns:
+            Outputs; attributions per site and component, in units of the output (signed towards
+            one output, the unsigned root mean square over outputs for "all"); and strength, by
+            which components are ranked: the attributions' magnitude with sites summed.
+        """
+        outputs, captures = capture(self.target, self.target.prepare(x))
+        if output == "all":
+            attributions = rms_attributions_per_site(outputs, captures, self.components)
+            strengths = rms_attributions(outputs, captures, self.components)
+        else:
+            chosen = (
+                outputs.argmax(1)
+                if output == "predicted"
+                else torch.full_like(outputs[:, 0], int(output), dtype=torch.int64)
+            )
+            attributions = signed_attributions(outputs, captures, self.components, chosen)
+            strengths = attributions.sum(1).abs()
+        return as_array(outputs), as_array(attributions), as_array(strengths)
+
+    def masked_outputs(
+        self, x: Shaped[np.ndarray, "n *shape"], mask: Bool[np.ndarray, "n C"]
+    ) -> Float[np.ndarray, "n d"]:
+        """f(x; kappa(x)): each input run on the components its mask names, and nothing else."""
+        on = torch.from_numpy(mask).to(self.target.device)
+        with torch.no_grad():
+            return as_array(
+                masked_outputs(self.target, self.components, self.target.prepare(x), on)
+            )
+
+    def outputs_without_residual(
+        self, x: Shaped[np.ndarray, "n *shape"]
+    ) -> Float[np.ndarray, "n d"]:
+        """The outputs of sum_c P_c: what the target computes without what no component owns."""
+        return as_array(self.without_residual(self.target.prepare(x)))
+
+    @cached_property
+    def without_residual(self) -> Target:
+        """The target with every site's weight replaced by the sum of its components."""
+        return self.target.with_weights(self.components.sum())
+
+    def save(self, directory: Path | str) -> None:
+        """Write the run as a directory of safetensors and JSON.
+
+        Raises:
+            RunError: a run is there already, or the directory cannot be written.
+        """
+        write_run(Path(directory), self)
+
+
+def decompose(
+    target: nn.Module | Target,
+    reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"],
+    config: Config | None = None,
+    *,
+    directory: Path | str | None = None,
+    progress: Callable[[Step], None] | None = None,
+) -> Run:
+    """Decompose a network's weights into components (APD, Braun et al. 2025, arXiv 2501.14926).
+
+    Args:
+        target: the network; it is copied, and left as it is.
+        reference: trusted inputs; a seeded share of them (`Config.decompose`) is trained on, and
+            the run remembers which.
+        config: the settings.
+        directory: where to keep a checkpoint while training and the run when done. Training goes
+            on from a checkpoint found there, to bit for bit the same components.
+        progress: called with the record of every step.
+
+    Raises:
+        TargetError: the network cannot be decomposed.
+        ReferenceError: the reference is too small or is not finite.
+        RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
+    """
+    config = config or Config()
+    x = torch.as_tensor(reference)
+    check_reference(x)
+    if isinstance(target, nn.Module):
+        target = Target.of(target, x[:2], config.sites)
+    x = target.prepare(x)
+    rows = training_rows(len(x), config)
+    fingerprint = fingerprint_of(x)
+    directory = Path(directory) if directory is not None else None
+    belongs_to = identity(target, fingerprint, config)
+    if directory is not None and (directory / CHECKPOINT).is_file():
+        training, steps = read_checkpoint(directory, target, config, belongs_to)
+    else:
+        training, steps = begin(target, config), list[Step]()
+    saved_at = time.monotonic()
+    for step in train(target, x[rows.to(x.device)], config, training):
+        steps.append(step)
+        if progress is not None:
+            progress(step)
+        if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            write_checkpoint(directory, training, steps, belongs_to)
+            saved_at = time.monotonic()
+    run = Run(target, training.components.detach(), config, rows, fingerprint, steps)
+    if directory is not None:
+        run.save(directory)
+        (directory / CHECKPOINT).unlink(missing_ok=True)
+    return run
+
+
+def load(directory: Path | str) -> Run:
+    """Read a run back from its directory.
+
+    Raises:
+        RunError: it is missing, truncated, altered, or of another format version.
+    """
+    saved = read_run(Path(directory))
+    return Run(**vars(saved))
+
+
+def check_reference(x: Shaped[Tensor, "n *shape"]) -> None:
+    """Refuse a reference that cannot be decomposed on.
+
+    Raises:
+        ReferenceError: it has fewer than two rows, or some are not finite.
+    """
+    if x.ndim == 0 or len(x) < FEWEST_ROWS:
+        raise ReferenceError(f"the reference has too few inputs; at least {FEWEST_ROWS} are needed")
+    bad = (~torch.isfinite(x.flatten(1)).all(1)).nonzero().flatten().tolist()
+    if bad:
+        named = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        raise ReferenceError(f"the reference holds NaN or infinity in rows {named}")
+
+
+def training_rows(n: int, config: Config) -> Int[Tensor, "rows"]:
+    """The seeded choice of the reference rows to train on, in ascending order."""
+    count = max(1, round(config.decompose * n))
+    generator = torch.Generator().manual_seed(config.seed)
+    return torch.randperm(n, generator=generator)[:count].sort().values
+
+
+def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
+    """A hash of inputs: type, shape and every value."""
+    digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
+    digest.update(x.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def as_array(x: Tensor) -> Array:
+    """A tensor's values as float64, outside any gradient computation."""
+    return x.detach().cpu().double().numpy()

@@ -1,0 +1,37 @@
+"""How settings change over training, as functions of progress in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+
+
+def learning_rate(progress: float, warmup: float) -> float:
+    """Linear rise over the first `warmup` of training, then a cosine down to zero; peak 1."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+def release(progress: float, start: float, end: float) -> float:
+    """1 until `start`, a straight line down to 0 at `end`, 0 after it.
+
+    The simplicity penalty shrinks what it selects; released once the active sets have settled, it
+    leaves the selection and lets the norms recover.
+    """
+    return min(1.0, max(0.0, (end - progress) / (end - start)))
+
+
+def active(
+    progress: float, widest: float, tight: float, loose: float, narrow_by: float, loosen_at: float
+) -> float:
+    """How many components an input may use: `widest` to `tight` to `loose`.
+
+    It falls in equal ratios to `tight` until `narrow_by`, so that every component finds inputs of
+    its own before they compete for few places; stays there while the penalty acts; and jumps to
+    `loose` after `loosen_at`, so that those that are left can be exact.
+    """
+    if progress > loosen_at:
+        return loose
+    if progress >= narrow_by:
+        return tight
+    return widest * (tight / widest) ** (progress / narrow_by)

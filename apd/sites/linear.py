@@ -1,0 +1,60 @@
+"""Uses of a matrix: y = x W^T + b, and y = x W + b where it is applied transposed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from apd.sites.site import Factors, Use
+
+
+@dataclass(frozen=True)
+class LinearUse(Use):
+    """y = x W^T + b, with W [o, i], x [n, ..., i], y [n, ..., o]."""
+
+    def read(self, x: Float[Tensor, "n ... i"], factors: Factors) -> Float[Tensor, "n ... C m"]:
+        """x . V[c, m]."""
+        return onto(x, factors.V)
+
+    def write(self, r: Float[Tensor, "n ... C m"], factors: Factors) -> Float[Tensor, "n ... o"]:
+        """sum_cm r[c, m] U[c, m]."""
+        return along(r, factors.U)
+
+    def adjoint(self, g: Float[Tensor, "... o"], factors: Factors) -> Float[Tensor, "... C m"]:
+        """g . U[c, m]."""
+        return onto(g, factors.U)
+
+    def operands(self, args: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
+        """(x, bias) of linear(x, W, bias) or matmul(x, W^T)."""
+        return args[0], args[2] if len(args) > 2 else None
+
+
+@dataclass(frozen=True)
+class TransposedUse(LinearUse):
+    """y = x W + b: the same with the factors' roles exchanged, as in TMS's W^T W."""
+
+    def read(self, x: Float[Tensor, "n ... o"], factors: Factors) -> Float[Tensor, "n ... C m"]:
+        """x . U[c, m]."""
+        return onto(x, factors.U)
+
+    def write(self, r: Float[Tensor, "n ... C m"], factors: Factors) -> Float[Tensor, "n ... i"]:
+        """sum_cm r[c, m] V[c, m]."""
+        return along(r, factors.V)
+
+    def adjoint(self, g: Float[Tensor, "... i"], factors: Factors) -> Float[Tensor, "... C m"]:
+        """g . V[c, m]."""
+        return onto(g, factors.V)
+
+
+def onto(x: Float[Tensor, "... d"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... C m"]:
+    """Inner products of x with every row of the basis, as one matrix product."""
+    return (x @ basis.flatten(0, 1).T).unflatten(-1, basis.shape[:2])
+
+
+def along(r: Float[Tensor, "... C m"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... d"]:
+    """The combination of the basis's rows with coefficients r, as one matrix product."""
+    return r.flatten(-2) @ basis.flatten(0, 1)

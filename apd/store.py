@@ -1,0 +1,180 @@
+"""The run directory of a finished run.
+
+run.json                manifest, written last: versions, fingerprints, settings, graph, hashes
+target.safetensors      the target's tensors
+components.safetensors  U and V of every site
+training.safetensors    the reference rows trained on, and every step's record
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import ValidationError
+from torch import Tensor
+
+from apd.components import Components
+from apd.config import Config
+from apd.errors import ApdError, RunError
+from apd.files import read_json, read_tensors, reason, write_json, write_tensors
+from apd.graph import Graph
+from apd.sites import Factors, find_sites
+from apd.target import Target
+from apd.train import Step
+
+FORMAT = "apd run"
+FORMAT_VERSION = 1
+
+MANIFEST = "run.json"
+TARGET = "target.safetensors"
+COMPONENTS = "components.safetensors"
+TRAINING = "training.safetensors"
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a finished run directory holds."""
+
+    target: Target
+    components: Components
+    config: Config
+    rows: Int[Tensor, "rows"]
+    reference_fingerprint: str
+    steps: list[Step]
+
+
+def is_run(directory: Path) -> bool:
+    """Whether a finished run is there."""
+    return (directory / MANIFEST).is_file()
+
+
+def write_run(directory: Path, saved: Saved) -> None:
+    """Write a finished run; the manifest comes last, so a directory that has one is whole.
+
+    Raises:
+        RunError: a finished run is there already, or the directory cannot be written.
+    """
+    if is_run(directory):
+        raise RunError(f"{directory} already holds a run")
+    write_tensors(directory / TARGET, dict(saved.target.state))
+    write_tensors(directory / COMPONENTS, factor_tensors(saved.components))
+    write_tensors(
+        directory / TRAINING, {"rows": saved.rows, "history": history_tensor(saved.steps)}
+    )
+    write_json(
+        directory / MANIFEST,
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "package_version": version("apd"),
+            "target_fingerprint": saved.target.fingerprint,
+            "reference_fingerprint": saved.reference_fingerprint,
+            "seed": saved.config.seed,
+            "config": saved.config.model_dump(mode="json"),
+            "sites": list(saved.target.sites),
+            "graph": saved.target.graph.model_dump(mode="json"),
+            "sha256": {n: file_hash(directory / n) for n in (TARGET, COMPONENTS, TRAINING)},
+        },
+    )
+
+
+def read_run(directory: Path) -> Saved:
+    """Read a finished run back.
+
+    Raises:
+        RunError: it is missing, truncated, altered, or of another format version.
+    """
+    if not directory.is_dir():
+        raise RunError(f"there is no run directory {directory}")
+    if not is_run(directory):
+        raise RunError(f"{directory} holds no finished run")
+    manifest = read_json(directory / MANIFEST)
+    check_format(directory, manifest)
+    state = read_tensors(directory / TARGET)
+    training = read_tensors(directory / TRAINING)
+    try:
+        graph = Graph.model_validate(manifest["graph"])
+        target = Target(graph, state, find_sites(graph, state, manifest["sites"]))
+        saved = Saved(
+            target=target,
+            components=components_from(read_tensors(directory / COMPONENTS), target),
+            config=Config.of(manifest["config"]),
+            rows=training["rows"],
+            reference_fingerprint=manifest["reference_fingerprint"],
+            steps=steps_from(training["history"]),
+        )
+    except (ApdError, ValidationError, KeyError, TypeError) as error:
+        raise RunError(f"{directory / MANIFEST} does not describe a run: {error}") from error
+    if target.fingerprint != manifest["target_fingerprint"]:
+        raise RunError(f"{directory} belongs to another target: the fingerprints differ")
+    return saved
+
+
+def check_format(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse a directory of another format or version, and files that are not as written.
+
+    Raises:
+        RunError: with what is wrong.
+    """
+    if manifest.get("format") != FORMAT:
+        raise RunError(f"{directory / MANIFEST} is not the manifest of a run")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise RunError(
+            f"{directory} has run format version {manifest.get('format_version')}; "
+            f"this version of apd reads {FORMAT_VERSION}"
+        )
+    digests = manifest.get("sha256")
+    for name in (TARGET, COMPONENTS, TRAINING):
+        if not isinstance(digests, dict) or file_hash(directory / name) != digests.get(name):
+            raise RunError(f"{directory / name} is truncated or was altered")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def factor_tensors(components: Components) -> dict[str, Tensor]:
+    """U and V of every site by name, as safetensors hold them."""
+    return {
+        f"{letter}/{site}": tensor
+        for site, factors in components.factors.items()
+        for letter, tensor in zip("UV", factors, strict=True)
+    }
+
+
+def components_from(tensors: Mapping[str, Tensor], target: Target) -> Components:
+    """The components `factor_tensors` wrote.
+
+    Raises:
+        KeyError: a site's factors are missing.
+    """
+    return Components(
+        {site: Factors(tensors[f"U/{site}"], tensors[f"V/{site}"]) for site in target.sites}
+    )
+
+
+def history_tensor(steps: Sequence[Step]) -> Float[Tensor, "steps fields"]:
+    """Every step's record as a row of float64, which holds them exactly."""
+    rows = [list(dataclasses.astuple(step)) for step in steps]
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(dataclasses.fields(Step)))
+
+
+def steps_from(history: Float[Tensor, "steps fields"]) -> list[Step]:
+    """The records `history_tensor` wrote."""
+    return [Step(int(row[0]), *row[1:]) for row in history.tolist()]

@@ -1,0 +1,143 @@
+"""The target: the frozen network under study."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from apd.errors import TargetError
+from apd.graph import CONSTANTS, Graph, Handler
+from apd.sites import Site, find_sites
+from apd.trace import trace
+
+
+@dataclass(frozen=True)
+class Target:
+    """A frozen network as data, with the sites that are to be decomposed.
+
+    Attributes:
+        graph: what it computes.
+        state: its parameters and buffers, by dotted name; never written to.
+        sites: the weights under study, by dotted name.
+    """
+
+    graph: Graph
+    state: Mapping[str, Tensor]
+    sites: Mapping[str, Site]
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        example: Shaped[Tensor, "n *shape"],
+        patterns: Sequence[str] = ("*",),
+    ) -> Target:
+        """Freeze a module.
+
+        Args:
+            module: any network `torch.export` can follow; it is copied and left as it is.
+            example: two or more inputs.
+            patterns: which weights to decompose, by dotted name with shell wildcards.
+
+        Raises:
+            TargetError: the module cannot be followed, a weight cannot be decomposed or is not
+                finite, or the outputs are not one vector per input.
+        """
+        graph, state = trace(module, example)
+        for name, tensor in state.items():
+            if not bool(torch.isfinite(tensor).all()):
+                raise TargetError(f"the target's {name} holds NaN or infinity")
+        target = cls(graph, state, find_sites(graph, state, patterns))
+        check_outputs(target(example), len(example))
+        return target
+
+    def __call__(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
+        """The network's own outputs, without gradients."""
+        with torch.no_grad():
+            return self.run(x, {})
+
+    def run(
+        self, x: Shaped[Tensor, "n *shape"], handlers: Mapping[str, Handler]
+    ) -> Float[Tensor, "n d"]:
+        """The outputs with some calls of the graph replaced; see `Graph.run`."""
+        return self.graph.run(self.state, x, handlers)
+
+    def weight(self, site: str) -> Float[Tensor, "o i"]:
+        """The weight of a site."""
+        return self.state[site]
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Target:
+        """The same network with some weights replaced."""
+        return Target(self.graph, {**self.state, **weights}, self.sites)
+
+    def to(self, device: torch.device) -> Target:
+        """The same network on another device."""
+        moved = {name: tensor.to(device) for name, tensor in self.state.items()}
+        return Target(self.graph, moved, self.sites)
+
+    def prepare(
+        self, x: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"]
+    ) -> Shaped[Tensor, "n *shape"]:
+        """Inputs as the target takes them: on its device, floats in its precision.
+
+        Raises:
+            TargetError: the shape is not the target's, or integers meet floats.
+        """
+        tensor = torch.as_tensor(x)
+        if tuple(tensor.shape[1:]) != self.input_shape:
+            raise TargetError(
+                f"an input has shape {tuple(tensor.shape[1:])}; the target takes {self.input_shape}"
+            )
+        if tensor.is_floating_point() != self.input_dtype.is_floating_point:
+            raise TargetError(f"the inputs are {tensor.dtype}; the target takes {self.input_dtype}")
+        return tensor.to(self.device, self.input_dtype)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return self.graph.input_shape
+
+    @property
+    def input_dtype(self) -> torch.dtype:
+        """The type of the inputs."""
+        return CONSTANTS[self.graph.input_dtype]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type the sites compute in."""
+        return next(self.state[name].dtype for name in self.sites)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.state[name].device for name in self.sites)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the computation, the weights and the choice of sites."""
+        digest = hashlib.sha256(self.graph.model_dump_json().encode())
+        digest.update("\n".join(self.sites).encode())
+        for name in sorted(self.state):
+            tensor = self.state[name].cpu().contiguous()
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(
+                tensor.view(torch.uint8).numpy().tobytes()
+                if tensor.ndim
+                else str(tensor.item()).encode()
+            )
+        return digest.hexdigest()
+
+
+def check_outputs(outputs: Tensor, n: int) -> None:
+    """Refuse a target whose outputs are not one finite-width vector of floats per input."""
+    if outputs.ndim != 2 or outputs.shape[0] != n or not outputs.is_floating_point():
+        raise TargetError(
+            f"the target's output for {n} inputs has shape {tuple(outputs.shape)}; "
+            f"one vector per input, [{n}, d], is supported"
+        )

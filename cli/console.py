@@ -1,0 +1,145 @@
+"""What people see: sentences, tables and progress; colours on a terminal, plain lines elsewhere."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+LINE_EVERY_S = 5.0
+RATE_OVER_S = 10.0
+
+Report = Callable[[int, str], None]
+
+
+def screen(*, stderr: bool = False) -> Console:
+    """A console that leaves words as they are; rich honours NO_COLOR and the terminal's width."""
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """One sentence, never broken into lines by us."""
+    console.print(Text(text, style), soft_wrap=True)
+
+
+def facts(console: Console, rows: Mapping[str, str]) -> None:
+    """Names and their values, one per line."""
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        console.print(Text.assemble((f"{name:{width}}", "dim"), "  ", value), soft_wrap=True)
+
+
+def table(headers: Iterable[str], rows: Iterable[Iterable[str]], *, words: bool = False) -> Table:
+    """Columns under headers, numbers to the right; with `words`, the last one to the left."""
+    headers = list(headers)
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for header in headers[: len(headers) - words]:
+        made.add_column(header, justify="right", no_wrap=True)
+    if words:
+        made.add_column(headers[-1], overflow="fold")
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+class Pace:
+    """How fast something goes, judged by the last few seconds."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.noted: deque[tuple[float, int]] = deque()
+
+    def note(self, done: int) -> None:
+        """So many are done by now; what was done before the first note does not count as speed."""
+        now = time.monotonic()
+        self.noted.append((now, done))
+        while len(self.noted) > 2 and now - self.noted[0][0] > RATE_OVER_S:
+            self.noted.popleft()
+
+    @property
+    def rate(self) -> float:
+        """How many per second; 0 while that is not known."""
+        if len(self.noted) < 2:
+            return 0.0
+        (first, then), (last, now) = self.noted[0], self.noted[-1]
+        return (now - then) / (last - first) if last > first else 0.0
+
+    def text(self, unit: str) -> str:
+        """The rate and the remaining time in words."""
+        if not self.rate:
+            return ""
+        left = (self.total - self.noted[-1][1]) / self.rate
+        return f"{self.rate:,.0f} {unit}/s, {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+class Meter(Progress):
+    """A bar with a line of words under it."""
+
+    words = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, then the words."""
+        yield from super().get_renderables()
+        if self.words:
+            yield Text(self.words, style="dim")
+
+
+@contextmanager
+def progress(label: str, total: int, unit: str) -> Generator[Report]:
+    """Reports on stderr how far something is: call it with how many are done, and a few words.
+
+    On a terminal a bar that goes away when it is done; elsewhere a line every few seconds.
+    """
+    console = screen(stderr=True)
+    with (
+        _bar(console, label, total, unit)
+        if console.is_terminal
+        else _lines(console, label, total, unit) as report
+    ):
+        yield report
+
+
+@contextmanager
+def _bar(console: Console, label: str, total: int, unit: str) -> Generator[Report]:
+    pace = Pace(total)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+    )
+    with Meter(*columns, console=console, transient=True, expand=True) as meter:
+        task = meter.add_task(label, total=total, pace="")
+
+        def report(done: int, words: str) -> None:
+            pace.note(done)
+            meter.words = words
+            meter.update(task, completed=done, pace=pace.text(unit))
+
+        yield report
+
+
+@contextmanager
+def _lines(console: Console, label: str, total: int, unit: str) -> Generator[Report]:
+    pace = Pace(total)
+    said_at = time.monotonic()
+
+    def report(done: int, words: str) -> None:
+        nonlocal said_at
+        pace.note(done)
+        if time.monotonic() - said_at >= LINE_EVERY_S:
+            said_at = time.monotonic()
+            parts = (f"{label} {done}/{total} {unit}", pace.text(unit), words)
+            say(console, ", ".join(part for part in parts if part))
+
+    yield report

@@ -1,0 +1,145 @@
+"""`apd inspect`: what a run found, and how well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    import apd
+    import mad
+
+TRUTH_SITE = "W"
+SITES_SHOWN = 4
+
+
+def inspect(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="The directory.  [default: the newest under ./runs]"),
+    ] = None,
+) -> None:
+    """Show a run's settings, sites, losses and components.
+
+    Example: apd inspect runs/digits-20261122-180000
+    """
+    import apd
+    import mad
+    from cli import runs
+    from cli.console import facts, say, screen, table
+
+    run = run or runs.newest_ready()
+    found, detector = apd.load(run), mad.load(run)
+    shares = norm_shares(found)
+    console = screen()
+    say(console, str(run), "bold")
+    facts(console, settings_of(found))
+    say(console, "\nSites", "bold")
+    console.print(table(("shape", "residual", "site"), site_rows(found), words=True))
+    say(console, "\nLosses", "bold")
+    console.print(
+        table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
+    )
+    say(console, "\nComponents", "bold")
+    sites = list(shares)[:SITES_SHOWN]
+    console.print(
+        table(("component", "rank", "rate", *sites), component_rows(found, detector, shares))
+    )
+    say(
+        console,
+        f"{int((found.components.ranks() == 0).sum())} of {found.components.count} are dead.",
+    )
+    if len(shares) > SITES_SHOWN:
+        say(console, f"{len(shares) - SITES_SHOWN} more sites are not shown.")
+    truth = recovery_of(found, run)
+    if truth is not None:
+        say(console, "\nAgainst the known mechanisms", "bold")
+        facts(console, truth)
+
+
+def settings_of(run: apd.Run) -> dict[str, str]:
+    """Every setting by name."""
+    shown = {name: str(value) for name, value in run.config.model_dump(mode="json").items()}
+    shown["sites"] = ", ".join(run.config.sites)
+    return {**shown, "components": str(run.components.count), "active": f"{run.active:.3g}"}
+
+
+def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
+    """Shape, the residual's share of the weight's norm, and name of every site."""
+    residual = run.components.residual(run.target)
+    return [
+        (
+            f"{site.shape[0]}x{site.shape[1]}",
+            f"{float(residual[name].norm() / run.target.weight(name).norm()):.2%}",
+            name,
+        )
+        for name, site in run.target.sites.items()
+    ]
+
+
+def loss_rows(steps: list[apd.Step]) -> list[tuple[str, ...]]:
+    """The losses at the start, in the middle and at the end."""
+    chosen = dict.fromkeys((0, len(steps) // 2, len(steps) - 1))
+    return [
+        (
+            str(steps[i].step + 1),
+            f"{steps[i].faithfulness:.3g}",
+            f"{steps[i].minimality:.3g}",
+            f"{steps[i].simplicity:.3g}",
+        )
+        for i in chosen
+    ]
+
+
+def norm_shares(run: apd.Run) -> dict[str, Tensor]:
+    """||P_c,l|| / ||W_l|| of every component at every site, without forming P_c,l."""
+    return {
+        name: ((f.U @ f.U.mT) * (f.V @ f.V.mT)).sum((1, 2)).clamp(min=0).sqrt()
+        / run.target.weight(name).norm()
+        for name, f in run.components.factors.items()
+    }
+
+
+def component_rows(
+    run: apd.Run, detector: mad.Detector, shares: dict[str, Tensor]
+) -> list[tuple[str, ...]]:
+    """The living components, the most used first."""
+    ranks = run.components.ranks()
+    alive = [c for c in range(run.components.count) if ranks[c] > 0]
+    sites = list(shares)[:SITES_SHOWN]
+    return [
+        (
+            str(c),
+            f"{int(ranks[c])}",
+            f"{float(detector.rates[c]):.1%}",
+            *(f"{float(shares[site][c]):.0%}" for site in sites),
+        )
+        for c in sorted(alive, key=lambda c: -float(detector.rates[c]))
+    ]
+
+
+def recovery_of(run: apd.Run, directory: Path) -> dict[str, str] | None:
+    """MMCS and ML2R (APD paper, section 3.1), where the target is a toy of known mechanisms."""
+    import torch
+
+    import apd
+    from cli.plan import recorded
+    from cli.targets import toy_of
+
+    plan = recorded(directory)
+    toy = toy_of(plan) if plan is not None else None
+    if toy is None or not toy.mechanisms or TRUTH_SITE not in run.target.sites:
+        return None
+    weight = run.target.weight(TRUTH_SITE)
+    if not torch.equal(weight.cpu(), toy.model.state_dict()[TRUTH_SITE]):
+        return None
+    parts = (run.components.component(c)[TRUTH_SITE] for c in range(run.components.count))
+    components = torch.stack(list(parts))
+    return {
+        "MMCS": f"{apd.recovery.mmcs(weight, components):.4f}",
+        "ML2R": f"{apd.recovery.ml2r(weight, components):.4f}",
+    }

@@ -1,0 +1,141 @@
+"""From a plan to what is decomposed: a network and the inputs it is trusted on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cli import inputs
+from cli.errors import InputError
+from cli.plan import Plan, is_factory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+    from toys import Toy
+
+TOY_HEADER = "toy.json"
+TOY_REFERENCE = "reference.npz"
+EXAMPLE = "digits"
+
+# suffix -> why it is refused
+REFUSED = {
+    ".onnx": "ONNX targets are not read yet",
+    ".pt2": "a .pt2 file holds pickles, which could execute code",
+    ".pt": "TorchScript files and pickles could execute code",
+    ".pth": "pickles could execute code",
+    ".pkl": "pickles could execute code",
+    ".ckpt": "pickles could execute code",
+    ".bin": "pickles could execute code",
+    ".safetensors": "a .safetensors file holds weights alone",
+}
+INSTEAD = "give package.module:factory, with its weights as --weights file.safetensors"
+
+
+@dataclass(frozen=True)
+class Material:
+    """A network, its reference, and the toy they came from where they came from one."""
+
+    module: nn.Module
+    reference: inputs.Array
+    toy: Toy | None
+
+
+def gather(plan: Plan) -> Material:
+    """The network and the reference of a plan.
+
+    Raises:
+        InputError: the target is of a form that is not read, or the reference cannot be used.
+        apd.TargetError: the factory cannot be imported or fails, or the weights do not fit.
+        toys.ToyError: the toy's directory is damaged.
+    """
+    if plan.target is None:
+        return _example(plan)
+    if is_factory(plan.target):
+        return _factory(plan, plan.target)
+    return _toy(plan, Path(plan.target))
+
+
+def toy_of(plan: Plan) -> Toy | None:
+    """The toy a plan's target is, or None where it is not one or is there no more.
+
+    Raises:
+        toys.ToyError: the toy's directory is damaged.
+    """
+    import toys
+
+    if plan.target is None:
+        return toys.make(EXAMPLE, _seed(plan))
+    there = not is_factory(plan.target) and (Path(plan.target) / TOY_HEADER).is_file()
+    return toys.load(Path(plan.target)) if there else None
+
+
+def _example(plan: Plan) -> Material:
+    import toys
+
+    toy = toys.make(EXAMPLE, _seed(plan))
+    return Material(toy.model, toy.reference.numpy(), toy)
+
+
+def _seed(plan: Plan) -> int:
+    import apd
+
+    return apd.Config.of(dict(plan.decomposition)).seed
+
+
+def _toy(plan: Plan, path: Path) -> Material:
+    if path.suffix in REFUSED and not path.is_dir():
+        raise InputError(f"{path}: {REFUSED[path.suffix]}; {INSTEAD}")
+    if not path.exists():
+        raise InputError(f"there is no {path}; give a toy's directory or package.module:factory")
+    if not (path / TOY_HEADER).is_file():
+        raise InputError(f"{path} is not a toy's directory (no {TOY_HEADER} in it); {INSTEAD}")
+    if plan.weights is not None:
+        raise InputError(f"{path} is a toy, which has its own weights; leave out --weights")
+    import toys
+
+    toy = toys.load(path)
+    reference = Path(plan.reference) if plan.reference else path / TOY_REFERENCE
+    return Material(toy.model, _reference(toy.model, reference, plan.key), toy)
+
+
+def _factory(plan: Plan, target: str) -> Material:
+    if plan.reference is None:
+        raise InputError(f"{target} needs inputs you trust; give them as --reference file.npz")
+    import apd
+
+    reference = Path(plan.reference)
+    array = inputs.read(reference, plan.key)
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    module = apd.load_factory(target, Path(plan.weights) if plan.weights else None)
+    return Material(module, inputs.as_kind(array, reference, _input_type(module, array)), None)
+
+
+def _reference(module: nn.Module, path: Path, key: str | None) -> inputs.Array:
+    array = inputs.read(path, key)
+    return inputs.as_kind(array, path, _input_type(module, array))
+
+
+def _input_type(module: nn.Module, array: inputs.Array) -> np.dtype[Any]:
+    """The numbers a network takes: integers where it looks them up, else its weights' floats."""
+    import numpy as np
+    import torch
+
+    if array.dtype.kind in "iu" and any(
+        isinstance(m, torch.nn.Embedding) for m in module.modules()
+    ):
+        return np.dtype(np.int64)
+    floats = (p.dtype for p in module.parameters() if p.is_floating_point())
+    return numpy_type(next(floats, torch.float32))
+
+
+def numpy_type(dtype: Any) -> np.dtype[Any]:
+    """The numpy type of a torch type; float32 for bfloat16, which numpy lacks."""
+    import numpy as np
+
+    name = str(dtype).removeprefix("torch.")
+    return np.dtype("float32" if name == "bfloat16" else name)

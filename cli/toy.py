@@ -1,0 +1,68 @@
+"""`apd toy`: a small network whose mechanisms are known, as a directory to train on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.errors import InputError
+from cli.files import write_whole
+from cli.settings import NAME
+
+# toy -> the settings that suit it, where they are not the defaults
+SUITED: dict[str, dict[str, int | float]] = {
+    "tms-5-2": {"active": 0.25, "components": 10, "batch_size": 1024, "steps": 3000},
+    "tms-40-10": {"active": 2.0, "components": 80, "batch_size": 1024, "steps": 4000},
+}
+
+
+def toy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="tms-5-2, tms-40-10 or digits.")],
+    out: Annotated[Path, typer.Option(help="The directory to write; a toy there is replaced.")],
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same toy.")] = 0,
+) -> None:
+    """Make a small network whose mechanisms are known.
+
+    Example: apd toy tms-5-2 --out tms && apd train tms
+    """
+    import toys
+    from cli.console import facts, say, screen
+
+    if name not in toys.TOYS:
+        raise typer.BadParameter(
+            f"there is no toy named {name!r}; there are {', '.join(toys.TOYS)}", param_hint="NAME"
+        )
+    clear_settings(out / NAME)
+    made = toys.make(name, seed)
+    toys.save(made, out)
+    if name in SUITED:
+        write_whole(out / NAME, lambda stream: stream.write(settings_of(name).encode()))
+    anomalies = int(made.inputs.is_anomaly.sum())
+    console = screen()
+    say(console, f"Wrote the toy {name} (seed {seed}) to {out}.")
+    rows = {
+        "reference": f"{len(made.reference)} trusted inputs",
+        "inputs": f"{len(made.inputs)} to score, {anomalies} of them anomalies",
+        "mechanisms": str(len(made.mechanisms)) if made.mechanisms else "not known as weights",
+    }
+    facts(console, rows)
+    say(console, f"Next: apd train {out}", "bold")
+
+
+def settings_of(name: str) -> str:
+    """The `apd.toml` that suits a toy."""
+    lines = (f"{key} = {value}" for key, value in SUITED[name].items())
+    return "\n".join(("[decomposition]", *lines, ""))
+
+
+def clear_settings(path: Path) -> None:
+    """Removes an `apd.toml` that is as this command wrote it, so that the toy can be replaced.
+
+    Raises:
+        InputError: it was changed since, or is somebody else's.
+    """
+    if not path.is_file():
+        return
+    if path.read_bytes() not in [settings_of(name).encode() for name in SUITED]:
+        raise InputError(f"{path} is not as `apd toy` writes it; move it away to replace the toy")
+    path.unlink()

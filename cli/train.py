@@ -1,0 +1,309 @@
+"""`apd train`: decompose a network and fit the detector, into a run directory."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import settings
+from cli.errors import InputError
+from cli.plan import FILE as RECORD
+from cli.plan import Plan, absolute, from_file, record, recorded
+
+if TYPE_CHECKING:
+    import torch
+
+    import apd
+    import mad
+    from cli.targets import Material
+
+INTERRUPTED = 130
+
+
+def train(
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="TARGET", help="A toy's directory, or package.module:factory."),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Inputs you trust, an .npz file; a toy brings its own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run directory.  [default: runs/NAME-TIME]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings.  [default: TARGET/apd.toml, else ./apd.toml]")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="A safetensors file for what the factory makes.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Which array of the reference file.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    components: Annotated[
+        int | None, typer.Option(min=1, help="How many components to start with.")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="The most a component's rank may be at a site.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same run.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, ...  [default: auto, a GPU where there is one]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the newest unfinished run, or with --out.")
+    ] = False,
+) -> None:
+    """Decompose a network and learn how trusted inputs use it.
+
+    With nothing given and no apd.toml here, an embedded example is used: a digit classifier with a
+    planted backdoor, which leaves inputs.npz here to score.
+
+    Example: apd train models:classifier --weights w.safetensors --reference x.npz
+    """
+    began = time.monotonic()
+    given = {
+        "target": absolute(target) if target is not None else None,
+        "reference": str(reference.absolute()) if reference is not None else None,
+        "weights": str(weights.absolute()) if weights is not None else None,
+        "key": key,
+        "device": device,
+    }
+    numbers = {"steps": steps, "components": components, "rank": rank, "seed": seed}
+    if resume:
+        run, plan = to_resume(out, config, target)
+    else:
+        plan, configured_out = configured(config, target)
+        run = out or configured_out
+    plan = plan.over(given, numbers)
+    if plan.target is None and (plan.reference or plan.weights or plan.key):
+        raise InputError("a reference, weights or a key need a target: apd train TARGET ...")
+    run = run or fresh_run(plan)
+    if not resume:
+        refuse_taken(run)
+    work(plan, run, began, resume=resume)
+
+
+def configured(config: Path | None, target: str | None) -> tuple[Plan, Path | None]:
+    """The plan of the `apd.toml` that applies, and where it wants the run; empty without one.
+
+    Raises:
+        InputError: the file cannot be used, or there is one and nothing names a target.
+    """
+    path = settings.find(config, target)
+    if path is None:
+        return Plan(), None
+    plan, out = from_file(settings.read(path))
+    if target is None and plan.target is None:
+        raise InputError(f"{path} names no target; give one: apd train TARGET")
+    return plan, out
+
+
+def to_resume(out: Path | None, config: Path | None, target: str | None) -> tuple[Path, Plan]:
+    """The unfinished run to go on with, and the plan it was begun with.
+
+    Raises:
+        InputError: there is none, or it is finished.
+    """
+    from cli import runs
+
+    run = out or runs.newest(is_unfinished)
+    if run is None:
+        raise InputError("there is no unfinished run under ./runs to resume")
+    if runs.is_ready(run):
+        raise InputError(f"{run} is finished; there is nothing to resume")
+    if not is_unfinished(run):
+        raise InputError(f"there is no unfinished run in {run} to resume")
+    plan = recorded(run)
+    if plan is not None and config is not None:
+        return run, plan.over({}, settings.read(config).decomposition)
+    if plan is not None:
+        return run, plan
+    if target is None and settings.find(config, target) is None:
+        raise InputError(f"{run} has no {RECORD}; give the target it was begun with again")
+    return run, configured(config, target)[0]
+
+
+def is_unfinished(run: Path) -> bool:
+    """Whether training was begun there and not brought to its end, the detector included."""
+    import apd
+    from cli import runs
+
+    begun = apd.is_run(run) or apd.is_unfinished(run) or (run / RECORD).is_file()
+    return begun and not runs.is_ready(run)
+
+
+def fresh_run(plan: Plan) -> Path:
+    """A directory of its own for a run of this plan."""
+    from cli import runs
+
+    return runs.fresh(plan.name)
+
+
+def refuse_taken(run: Path) -> None:
+    """Refuses a directory that holds anything.
+
+    Raises:
+        InputError: so it is; the message says what to do.
+    """
+    import apd
+
+    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+        return
+    if is_unfinished(run):
+        raise InputError(
+            f"{run} holds an unfinished run; go on with it by `apd train --resume --out {run}`, "
+            "or choose another --out"
+        )
+    what = "a finished run" if apd.is_run(run) else "something other than a run"
+    raise InputError(f"{run} already holds {what}; choose another --out")
+
+
+def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
+    """Trains, fits the detector, and says how it went.
+
+    Raises:
+        typer.Exit: with status 130, where a person interrupted it.
+        apd.ApdError, mad.MadError, toys.ToyError, CliError: see `gather`, `decompose` and `fit`.
+    """
+    from cli.console import say, screen
+    from cli.targets import gather
+
+    console = screen()
+    try:
+        if plan.target is None and not resume:
+            say(
+                console,
+                "No target given: using the embedded example, a digit classifier "
+                "with a planted backdoor.",
+            )
+        material = gather(plan)
+        if plan.target is None and not resume and material.toy is not None:
+            from cli.example import leave_inputs
+
+            leave_inputs(material.toy)
+        decomposition = decomposed(plan, material, run)
+        detector = fitted(decomposition, material, run)
+    except KeyboardInterrupt:
+        say(screen(stderr=True), f"apd: interrupted; {how_to_go_on(run)}.")
+        raise typer.Exit(INTERRUPTED) from None
+    summarise(decomposition, detector, run, time.monotonic() - began)
+    say(console, f"Next: apd score {'inputs.npz' if plan.target is None else 'INPUTS.npz'}", "bold")
+
+
+def how_to_go_on(run: Path) -> str:
+    """What a person can do about an interrupted run."""
+    if is_unfinished(run):
+        return f"go on with `apd train --resume --out {run}`"
+    return "nothing was begun, so there is nothing to resume"
+
+
+def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
+    """The finished decomposition, from wherever the run directory has got to."""
+    import torch
+
+    import apd
+    from cli.console import progress
+
+    config = apd.Config.of(dict(plan.decomposition))
+    if apd.is_run(run):
+        return apd.load(run)
+    refuse_small(len(material.reference), config)
+    device = device_of(plan.device)
+    with progress("training", config.steps, "steps") as report:
+
+        def on_step(step: apd.Step) -> None:
+            if not (run / RECORD).exists():
+                record(plan, run)
+            report(step.step + 1, losses_of(step))
+
+        return apd.decompose(
+            material.module.to(device),
+            torch.as_tensor(material.reference).to(device),
+            config,
+            directory=run,
+            progress=on_step,
+        )
+
+
+def refuse_small(rows: int, config: apd.Config) -> None:
+    """Refuses, before any training, a reference whose three parts would be too small.
+
+    Raises:
+        InputError: with how many inputs it takes.
+    """
+    from mad.detector import FEWEST_CALIBRATION, FEWEST_PROFILE, PROFILE_SHARE
+
+    def is_enough(n: int) -> bool:
+        left = n - max(1, round(config.decompose * n))
+        profile = round(PROFILE_SHARE * left)
+        return profile >= FEWEST_PROFILE and left - profile >= FEWEST_CALIBRATION
+
+    if not is_enough(rows):
+        needed = next(n for n in itertools.count(rows) if is_enough(n))
+        raise InputError(
+            f"the reference has {rows} inputs; at least {needed} are needed, "
+            "to decompose, to profile and to calibrate on"
+        )
+
+
+def fitted(decomposition: apd.Run, material: Material, run: Path) -> mad.Detector:
+    """The detector, saved with its run."""
+    import mad
+
+    detector = mad.Detector.fit(decomposition, material.reference)
+    detector.save(run)
+    return detector
+
+
+def device_of(name: str) -> torch.device:
+    """A device by name, "auto" being a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"there is no device {name!r} here") from error
+    return device
+
+
+def losses_of(step: apd.Step) -> str:
+    """A step's losses in words."""
+    return (
+        f"faithfulness {step.faithfulness:.2g}, minimality {step.minimality:.2g}, "
+        f"simplicity {step.simplicity:.2g}"
+    )
+
+
+def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float) -> None:
+    """Prints what came of it."""
+    from cli.console import duration, facts, say, screen
+
+    console = screen()
+    alive = int((decomposition.components.ranks() > 0).sum())
+    say(console, f"Wrote the run to {run}.")
+    facts(
+        console,
+        {
+            "sites": ", ".join(
+                f"{site.name} {site.shape[0]}x{site.shape[1]}"
+                for site in decomposition.target.sites.values()
+            ),
+            "components": f"{alive} alive of {decomposition.components.count}, "
+            f"{decomposition.active:.3g} active per input",
+            "losses": losses_of(decomposition.steps[-1]),
+            "detector": f"calibrated on {len(detector.calibrated)} inputs, "
+            f"smallest p-value {detector.finest_alpha:.2g}",
+            "time": duration(seconds),
+        },
+    )

@@ -1,0 +1,68 @@
+"""What mad asks of a decomposed network; `apd.Run` answers it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+
+class Decomposition(Protocol):
+    """A network whose weights are a sum of components and a residual.
+
+    Every row's answer is a function of that row alone (up to rounding, which may depend on the
+    shape of the batch).
+    """
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The decomposed weights, in the order of the attributions' second axis."""
+        ...
+
+    @property
+    def active(self) -> float:
+        """Components an input uses on average."""
+        ...
+
+    @property
+    def ranks(self) -> Float[np.ndarray, "C"]:
+        """Rank of every component summed over sites, 0 for a dead one."""
+        ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What a saved detector must find again to be used with a decomposition."""
+        ...
+
+    def unseen_rows(self, reference: Shaped[np.ndarray, "n *shape"]) -> Int[np.ndarray, "unseen"]:
+        """The rows of a reference that the components were not trained on."""
+        ...
+
+    def explain(
+        self, x: Shaped[np.ndarray, "n *shape"], output: str | int
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n L C"], Float[np.ndarray, "n C"]]:
+        """Outputs, each component's attributions per site, and its strength."""
+        ...
+
+    def masked_outputs(
+        self, x: Shaped[np.ndarray, "n *shape"], mask: Bool[np.ndarray, "n C"]
+    ) -> Float[np.ndarray, "n d"]:
+        """The outputs when each input is run on the components its mask names alone."""
+        ...
+
+    def outputs_without_residual(
+        self, x: Shaped[np.ndarray, "n *shape"]
+    ) -> Float[np.ndarray, "n d"]:
+        """The outputs of all components together, without the residual."""
+        ...
+
+    def save(self, directory: Path | str) -> None:
+        """Write the decomposition into a directory that has none."""
+        ...

@@ -1,0 +1,203 @@
+"""The detector: profile and calibration of a decomposed network, ready to score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from mad import store
+from mad.blocks import blocks
+from mad.calibration import conformal_p_values
+from mad.decomposition import Decomposition
+from mad.errors import InputError, ReferenceError
+from mad.evidence import gather
+from mad.profile import Account, Profile
+from mad.result import Result
+from mad.scores import MaskBits
+
+PROFILE_SHARE = 0.6
+FEWEST_PROFILE = 20
+FEWEST_CALIBRATION = 19
+DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Scores inputs by how untypical the way is in which a network treats them.
+
+    Attributes:
+        decomposition: the decomposed network.
+        explains: which output the attributions are about: "predicted", "all" or an index.
+        profiled: the reference inputs the profile was fitted on.
+        calibrated: the reference inputs the p-values rest on.
+        profile: the fitted scores.
+        calibration: the scores of the calibrated inputs, in ascending order.
+    """
+
+    decomposition: Decomposition
+    explains: str | int
+    profiled: Shaped[np.ndarray, "p *shape"]
+    calibrated: Shaped[np.ndarray, "m *shape"]
+    profile: Profile
+    calibration: Float[np.ndarray, "m"]
+
+    @classmethod
+    def fit(
+        cls,
+        decomposition: Decomposition,
+        reference: Any,
+        *,
+        explain: str | int = "predicted",
+        seed: int = 0,
+    ) -> Detector:
+        """Profile and calibrate on the reference rows the components were not trained on.
+
+        Args:
+            decomposition: the decomposed network.
+            reference: trusted inputs [n, ...], a tensor or an array; given the reference of the
+                decomposition, its other rows are used.
+            explain: which output to explain: "predicted" (each input's largest), "all", or the
+                index of one.
+            seed: fixes which rows profile and which calibrate.
+
+        Raises:
+            ReferenceError: too few rows are left.
+        """
+        x = np.asarray(reference)
+        check_shape(x, decomposition)
+        unseen = np.random.default_rng(seed).permutation(decomposition.unseen_rows(x))
+        count = round(PROFILE_SHARE * len(unseen))
+        if count < FEWEST_PROFILE or len(unseen) - count < FEWEST_CALIBRATION:
+            raise ReferenceError(
+                f"the reference is too small: it leaves {count} inputs to profile and "
+                f"{len(unseen) - count} to calibrate, and {FEWEST_PROFILE} and "
+                f"{FEWEST_CALIBRATION} are needed"
+            )
+        return cls._on(decomposition, explain, x[unseen[:count]], x[unseen[count:]])
+
+    @classmethod
+    def _on(
+        cls,
+        decomposition: Decomposition,
+        explain: str | int,
+        profiled: Shaped[np.ndarray, "p *shape"],
+        calibrated: Shaped[np.ndarray, "m *shape"],
+    ) -> Detector:
+        profile = Profile.fit(decomposition, profiled, explain)
+        bare = cls(decomposition, explain, profiled, calibrated, profile, np.empty(0))
+        calibration = np.sort(bare.score(calibrated).bits)
+        return cls(decomposition, explain, profiled, calibrated, profile, calibration)
+
+    def explaining(self, explain: str | int) -> Detector:
+        """The same detector with the attributions about another output.
+
+        Raises:
+            InputError: there is no such output.
+        """
+        if explain == self.explains:
+            return self
+        width = self.decomposition.explain(self.profiled[:1], "predicted")[0].shape[1]
+        if explain not in ("predicted", "all", *range(width)):
+            raise InputError(
+                f"there is no output {explain!r} to explain; "
+                f"there are 'predicted', 'all', and 0 to {width - 1}"
+            )
+        return self._on(self.decomposition, explain, self.profiled, self.calibrated)
+
+    @property
+    def finest_alpha(self) -> float:
+        """The smallest p-value there can be; nothing is ever flagged at a smaller alpha."""
+        return 1 / (len(self.calibration) + 1)
+
+    @property
+    def rates(self) -> Float[np.ndarray, "C"]:
+        """How often the reference used each component."""
+        mask_bits = self.profile.scores["mask_bits"]
+        assert isinstance(mask_bits, MaskBits)
+        return mask_bits.rate
+
+    def score(self, x: Any, progress: Callable[[int], object] | None = None) -> Result:
+        """Score inputs; each one's numbers depend on it alone, not on what came with it.
+
+        Args:
+            x: inputs [n, ...], a tensor or an array; rows holding NaN or infinity are marked, not
+                scored.
+            progress: called with the number of rows done so far.
+
+        Raises:
+            InputError: the inputs do not have the shape of the reference's.
+        """
+        x = np.asarray(x)
+        check_shape(x, self.decomposition)
+        finite = np.isfinite(x).reshape(len(x), -1).all(1)
+        accounts: list[Account] = []
+        for part, block in blocks(x):
+            sound = np.where(np.isfinite(block), block, np.zeros((), block.dtype))
+            evidence = gather(
+                self.decomposition, sound, self.explains, float(self.profile.threshold)
+            )
+            accounts.append(self.profile.account(evidence.rows(slice(part.stop - part.start))))
+            if progress is not None:
+                progress(part.stop)
+        total = marked(np.concatenate([a.total for a in accounts]), finite)
+        return Result(
+            bits=total,
+            p_value=conformal_p_values(total, self.calibration),
+            prediction=np.where(finite, np.concatenate([a.prediction for a in accounts]), -1),
+            finite=finite,
+            terms={
+                name: marked(np.concatenate([a.terms[name] for a in accounts]), finite)
+                for name in self.profile.scores
+            },
+            components=np.concatenate([a.components for a in accounts]),
+            component_bits=marked(np.concatenate([a.component_bits for a in accounts]), finite),
+            rates=self.rates,
+        )
+
+    def save(self, directory: Path | str) -> None:
+        """Write the detector, and its decomposition where it is not there yet.
+
+        Raises:
+            StoreError: the directory cannot be written, or holds another decomposition.
+        """
+        store.write(Path(directory), self)
+
+
+def load(directory: Path | str) -> Detector:
+    """Read a detector and its decomposition back from their directory.
+
+    Raises:
+        StoreError: it is missing, truncated, of another version, or of another decomposition.
+    """
+    return Detector(**store.read(Path(directory)))
+
+
+def marked(
+    bits: Float[np.ndarray, "n ..."], finite: Bool[np.ndarray, "n"]
+) -> Float[np.ndarray, "n ..."]:
+    """Bits to `DECIMALS` places, NaN in the rows that are not finite.
+
+    The places cut off are rounding noise of float64 products, which may depend on a row's place in
+    its block.
+    """
+    rows = finite.reshape(-1, *[1] * (bits.ndim - 1))
+    return np.where(rows, bits.round(DECIMALS), np.nan)
+
+
+def check_shape(x: np.ndarray[Any, Any], decomposition: Decomposition) -> None:
+    """Refuse inputs that are empty or not of the decomposition's shape.
+
+    Raises:
+        InputError: with both shapes.
+    """
+    if x.ndim == 0 or len(x) == 0:
+        raise InputError("there are no inputs to score")
+    if x.shape[1:] != tuple(decomposition.input_shape):
+        raise InputError(
+            f"an input has shape {x.shape[1:]}; the target takes {decomposition.input_shape}"
+        )

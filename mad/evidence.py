@@ -1,0 +1,75 @@
+"""Everything the scores look at, for one block of inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from mad.decomposition import Decomposition
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How a decomposed network treated n inputs.
+
+    Attributes:
+        outputs: the network's own outputs.
+        prediction: the index of the largest output.
+        attributions: what each component contributed to the explained output, per site, in units
+            of the output.
+        active: which components are active: those of at least the profile's strength.
+        masked: the outputs when only the active components run.
+        without_residual: the outputs of all components together.
+    """
+
+    outputs: Float[np.ndarray, "n d"]
+    prediction: Int[np.ndarray, "n"]
+    attributions: Float[np.ndarray, "n L C"]
+    active: Bool[np.ndarray, "n C"]
+    masked: Float[np.ndarray, "n d"]
+    without_residual: Float[np.ndarray, "n d"]
+
+    def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
+        """The evidence of some of the inputs."""
+        return Evidence(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+
+def gather(
+    decomposition: Decomposition,
+    x: Shaped[np.ndarray, "n *shape"],
+    explain: str | int,
+    threshold: float,
+) -> Evidence:
+    """Run a block of inputs through a decomposition.
+
+    Args:
+        decomposition: the decomposed network.
+        x: inputs.
+        explain: which output the attributions are about.
+        threshold: the strength from which a component counts as active.
+    """
+    outputs, attributions, strengths = decomposition.explain(x, explain)
+    active = strengths >= threshold
+    return Evidence(
+        outputs=outputs,
+        prediction=outputs.argmax(1),
+        attributions=attributions,
+        active=active,
+        masked=decomposition.masked_outputs(x, active),
+        without_residual=decomposition.outputs_without_residual(x),
+    )
+
+
+def concatenate(blocks: list[Evidence]) -> Evidence:
+    """The evidence of several blocks as one."""
+    return Evidence(
+        **{f.name: np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Evidence)}
+    )
+
+
+def strength_threshold(strengths: Float[np.ndarray, "n C"], active: float) -> float:
+    """The strength that `active` components per input reach on average over a reference."""
+    k = min(strengths.size, max(1, round(active * len(strengths))))
+    return float(np.partition(strengths, -k, axis=None)[-k])

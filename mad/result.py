@@ -1,0 +1,92 @@
+"""What scoring returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+
+@dataclass(frozen=True)
+class ComponentBits:
+    """One component's part in an input's score.
+
+    Attributes:
+        component: its index.
+        bits: the bits it answers for.
+        rate: how often the reference used it.
+    """
+
+    component: int
+    bits: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an input scored as it did.
+
+    Attributes:
+        index: the input's row.
+        bits: its score.
+        p_value: its conformal p-value.
+        prediction: the index of the target's largest output.
+        terms: the bits of every term.
+        components: the components that answer for most bits, in falling order.
+    """
+
+    index: int
+    bits: float
+    p_value: float
+    prediction: int
+    terms: dict[str, float]
+    components: tuple[ComponentBits, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """The scores of n inputs; rows that are not finite hold NaN, and -1 as prediction.
+
+    Attributes:
+        bits: the total, higher = more anomalous.
+        p_value: conformal p-value of the total, lower = more anomalous.
+        prediction: the index of the target's largest output.
+        finite: whether the input was finite, and so could be scored.
+        terms: every term's bits.
+        components: the components that answer for most bits, in falling order.
+        component_bits: the bits they answer for.
+        rates: how often the reference used each component.
+    """
+
+    bits: Float[np.ndarray, "n"]
+    p_value: Float[np.ndarray, "n"]
+    prediction: Int[np.ndarray, "n"]
+    finite: Bool[np.ndarray, "n"]
+    terms: Mapping[str, Float[np.ndarray, "n"]]
+    components: Int[np.ndarray, "n top"]
+    component_bits: Float[np.ndarray, "n top"]
+    rates: Float[np.ndarray, "C"]
+
+    def flagged(self, alpha: float) -> Bool[np.ndarray, "n"]:
+        """Whether p <= alpha; of reference-like inputs at most a share alpha is, on average."""
+        return self.p_value <= alpha
+
+    def explain(self, index: int) -> Explanation:
+        """The account of one input.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        named = zip(self.components[index], self.component_bits[index], strict=True)
+        return Explanation(
+            index=index,
+            bits=float(self.bits[index]),
+            p_value=float(self.p_value[index]),
+            prediction=int(self.prediction[index]),
+            terms={name: float(bits[index]) for name, bits in self.terms.items()},
+            components=tuple(
+                ComponentBits(int(c), float(bits), float(self.rates[c])) for c, bits in named
+            ),
+        )

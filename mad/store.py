@@ -1,0 +1,169 @@
+"""A saved detector: one safetensors file beside its decomposition, with strings about it inside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from mad.decomposition import Decomposition
+from mad.errors import StoreError
+from mad.profile import Profile
+from mad.scores import SCORES
+
+if TYPE_CHECKING:
+    from mad.detector import Detector
+
+FILE = "detector.safetensors"
+FORMAT = "mad detector"
+FORMAT_VERSION = "1"
+LOADERS = "mad.decompositions"
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+T = TypeVar("T")
+
+
+def write(directory: Path, detector: Detector) -> None:
+    """Write a detector, and its decomposition where the directory holds none.
+
+    Raises:
+        StoreError: the directory cannot be written, or holds another decomposition.
+    """
+    package = type(detector.decomposition).__module__.partition(".")[0]
+    if not (directory.is_dir() and any(directory.iterdir())):
+        detector.decomposition.save(directory)
+    elif load_decomposition(directory, package).fingerprint != detector.decomposition.fingerprint:
+        raise StoreError(f"{directory} holds another decomposition than the detector's")
+    arrays: Arrays = {
+        "profiled": detector.profiled,
+        "calibrated": detector.calibrated,
+        "calibration": detector.calibration,
+        "threshold": detector.profile.threshold,
+    }
+    for name, score in detector.profile.scores.items():
+        arrays |= {f"{name}/{key}": array for key, array in pack(score).items()}
+    metadata = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "explains": str(detector.explains),
+        "decomposition": package,
+        "fingerprint": detector.decomposition.fingerprint,
+    }
+    write_whole(directory / FILE, arrays, metadata)
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """The fields of the detector saved in a directory.
+
+    Raises:
+        StoreError: it is missing, truncated, of another version, or of another decomposition.
+    """
+    path = directory / FILE
+    try:
+        with safe_open(path, "np") as file:
+            metadata: Mapping[str, str] = file.metadata() or {}
+            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read: {reason(error)}") from error
+    if metadata.get("format") != FORMAT:
+        raise StoreError(f"{path} is not a saved detector")
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise StoreError(
+            f"{path} has format version {metadata.get('format_version')}; "
+            f"this version of mad reads {FORMAT_VERSION}"
+        )
+    decomposition = load_decomposition(directory, metadata.get("decomposition", ""))
+    if decomposition.fingerprint != metadata.get("fingerprint"):
+        raise StoreError(f"{path} belongs to another decomposition: the fingerprints differ")
+    try:
+        explains = metadata["explains"]
+        return {
+            "decomposition": decomposition,
+            "explains": int(explains) if explains.isdecimal() else explains,
+            "profiled": arrays["profiled"],
+            "calibrated": arrays["calibrated"],
+            "profile": Profile(
+                arrays["threshold"],
+                {name: unpack(kind, arrays, f"{name}/") for name, kind in SCORES.items()},
+            ),
+            "calibration": arrays["calibration"],
+        }
+    except KeyError as error:
+        raise StoreError(f"{path} lacks {error}") from error
+
+
+def load_decomposition(directory: Path, package: str) -> Decomposition:
+    """Read a directory's decomposition with the loader its package registers.
+
+    A package that makes decompositions names its loader as an entry point of the group
+    `mad.decompositions`; mad imports none by itself.
+
+    Raises:
+        StoreError: no such loader is installed.
+    """
+    loaders = entry_points(group=LOADERS)
+    if package not in loaders.names:
+        raise StoreError(f"{directory} needs the package {package!r} to be read")
+    return loaders[package].load()(directory)
+
+
+def pack(value: Any) -> Arrays:
+    """A dataclass of arrays, and of such dataclasses, as arrays with names like `code/means`."""
+    arrays: Arrays = {}
+    for field in fields(value):
+        part = getattr(value, field.name)
+        if is_dataclass(part):
+            arrays |= {f"{field.name}/{key}": array for key, array in pack(part).items()}
+        else:
+            arrays[field.name] = part
+    return arrays
+
+
+def unpack(kind: type[T], arrays: Arrays, prefix: str) -> T:
+    """The dataclass that `pack` took apart.
+
+    Raises:
+        KeyError: an array is missing.
+    """
+    parts: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        nested = isinstance(hint, type) and is_dataclass(hint)
+        key = prefix + name
+        parts[name] = unpack(hint, arrays, f"{key}/") if nested else arrays[key]
+    return kind(**parts)
+
+
+def write_whole(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file under another name, then move it into place in one step.
+
+    Raises:
+        StoreError: it cannot be written; what was there before is left as it was.
+    """
+    scratch: Path | None = None
+    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        scratch = Path(name)
+        save_file(whole, scratch, dict(metadata))
+        scratch.chmod(0o644)
+        scratch.replace(path)
+    except (OSError, SafetensorError) as error:
+        if scratch is not None:
+            with contextlib.suppress(OSError):
+                scratch.unlink()
+        raise StoreError(f"{path} cannot be written: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """Why a file operation failed, in a few words."""
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0]

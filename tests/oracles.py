@@ -1,0 +1,269 @@
+"""Obviously right twins of every fast quantity: explicit loops over explicit weights.
+
+Nothing here knows of read, write or adjoint, nor of any other shortcut of apd and mad.
+"""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import torch
+from problems import Problem
+from torch import Tensor, nn
+from torch.func import functional_call, jvp
+
+# --- components -----------------------------------------------------------------------------
+
+
+def weights_of(problem: Problem, c: int) -> dict[str, Tensor]:
+    """P_c at every site, summed up out of outer products."""
+    weights = {}
+    for site, (U, V) in problem.components.factors.items():
+        weights[site] = torch.zeros(U.shape[2], V.shape[2], dtype=U.dtype)
+        for m in range(U.shape[1]):
+            weights[site] = weights[site] + torch.outer(U[c, m], V[c, m])
+    return weights
+
+
+def all_weights(problem: Problem) -> list[dict[str, Tensor]]:
+    return [weights_of(problem, c) for c in range(problem.components.count)]
+
+
+def inner_product(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
+    return sum((first[site] * second[site]).sum().item() for site in first)
+
+
+def low_rank(matrix: Tensor, rank: int) -> Tensor:
+    """The best approximation of that rank (Eckart and Young 1936)."""
+    u, values, v = torch.linalg.svd(matrix, full_matrices=False)
+    return u[:, :rank] @ torch.diag(values[:rank]) @ v[:rank]
+
+
+def parallel_pairs(weights: list[dict[str, Tensor]], cosine: float) -> list[tuple[int, int]]:
+    """From the largest component down, each takes in those that are left and alike."""
+    norms = [math.sqrt(inner_product(w, w)) for w in weights]
+    left = sorted(range(len(weights)), key=lambda c: -norms[c])
+    pairs = []
+    while left:
+        larger = left.pop(0)
+        for c in list(left):
+            if norms[c] > 0 and inner_product(weights[larger], weights[c]) >= (
+                cosine * norms[larger] * norms[c]
+            ):
+                pairs.append((larger, c))
+                left.remove(c)
+    return pairs
+
+
+# --- attribution and masks ------------------------------------------------------------------
+
+
+def effects(problem: Problem) -> Tensor:
+    """The derivative of every output along every P_c,l, one input at a time: [n, L, C, d]."""
+    parameters = dict(problem.module.named_parameters())
+    components = all_weights(problem)
+    rows = []
+    for row in problem.x:
+
+        def outputs(weight: Tensor, site: str, row: Tensor = row) -> Tensor:
+            changed = {**parameters, site: weight}
+            return functional_call(problem.module, changed, (row[None],))[0]
+
+        rows.append(
+            torch.stack(
+                [
+                    torch.stack(
+                        [
+                            jvp(
+                                lambda weight, site=site: outputs(weight, site),
+                                (parameters[site].detach(),),
+                                (component[site],),
+                            )[1].detach()
+                            for component in components
+                        ]
+                    )
+                    for site in problem.target.sites
+                ]
+            )
+        )
+    return torch.stack(rows)
+
+
+def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:
+    """Each input run alone, on the sum of the components its mask names."""
+    parameters = dict(problem.module.named_parameters())
+    components = all_weights(problem)
+    rows = []
+    for row, on in zip(problem.x, mask, strict=True):
+        weights = {site: torch.zeros_like(parameters[site]) for site in problem.target.sites}
+        for component, is_on in zip(components, on.tolist(), strict=True):
+            if is_on:
+                weights = {site: weights[site] + component[site] for site in weights}
+        rows.append(functional_call(problem.module, {**parameters, **weights}, (row[None],))[0])
+    return torch.stack(rows).detach()
+
+
+def rms_over_outputs(signed: Tensor) -> Tensor:
+    """sqrt((1/d) sum_o signed_o^2) over the last axis, by a loop."""
+    d = signed.shape[-1]
+    return (sum(signed[..., o] ** 2 for o in range(d)) / d).sqrt()
+
+
+def topk(strength: Tensor, k: int) -> Tensor:
+    """The k largest entries on, by sorting them all (no two may be equal)."""
+    entries = sorted(
+        ((value, n, c) for n, row in enumerate(strength.tolist()) for c, value in enumerate(row)),
+        reverse=True,
+    )
+    mask = torch.zeros(strength.shape, dtype=torch.bool)
+    for _, n, c in entries[:k]:
+        mask[n, c] = True
+    return mask
+
+
+# --- losses ---------------------------------------------------------------------------------
+
+
+def faithfulness(problem: Problem) -> float:
+    """Mean squared gap between every weight and the sum of its components."""
+    parameters = dict(problem.module.named_parameters())
+    components = all_weights(problem)
+    squares, count = 0.0, 0
+    for site in problem.target.sites:
+        gap = parameters[site].detach() - sum(component[site] for component in components)
+        for value in gap.flatten().tolist():
+            squares += value**2
+            count += 1
+    return squares / count
+
+
+def mse(outputs: Tensor, masked: Tensor) -> float:
+    gaps = [
+        (a - b) ** 2
+        for row, other in zip(outputs.tolist(), masked.tolist(), strict=True)
+        for a, b in zip(row, other, strict=True)
+    ]
+    return sum(gaps) / len(gaps)
+
+
+def kl(outputs: Tensor, masked: Tensor) -> float:
+    """Mean over inputs of sum_o p_o (ln p_o - ln q_o)."""
+    total = 0.0
+    for row, other in zip(outputs.tolist(), masked.tolist(), strict=True):
+        p, q = softmax(row), softmax(other)
+        total += sum(a * (math.log(a) - math.log(b)) for a, b in zip(p, q, strict=True))
+    return total / len(outputs)
+
+
+def softmax(row: list[float]) -> list[float]:
+    exponentials = [math.exp(value) for value in row]
+    return [value / sum(exponentials) for value in exponentials]
+
+
+def factor_bound(problem: Problem, usage: Tensor, p: float) -> float:
+    """sum_c usage_c sum_l sum_m (|U_cm| |V_cm|)^p."""
+    total = 0.0
+    for U, V in problem.components.factors.values():
+        for c in range(U.shape[0]):
+            for m in range(U.shape[1]):
+                total += usage[c].item() * (U[c, m].norm() * V[c, m].norm()).item() ** p
+    return total
+
+
+def schatten(problem: Problem, usage: Tensor, p: float) -> float:
+    """sum_c usage_c sum_l (sum of the p-th powers of P_c,l's singular values)."""
+    return sum(
+        usage[c].item() * (torch.linalg.svdvals(weight) ** p).sum().item()
+        for c, weights in enumerate(all_weights(problem))
+        for weight in weights.values()
+    )
+
+
+# --- recovery -------------------------------------------------------------------------------
+
+
+def matches(weight: Tensor, components: Tensor) -> list[tuple[int, float, float]]:
+    """Per column: the component most alike, the cosine, and the ratio of lengths."""
+    found = []
+    for i in range(weight.shape[1]):
+        column = weight[:, i]
+        alike = []
+        for c in range(len(components)):
+            other = components[c][:, i]
+            if other.norm() > 0:
+                cosine = (column @ other / column.norm() / other.norm()).item()
+                alike.append((cosine, c, (other.norm() / column.norm()).item()))
+        cosine, c, ratio = max(alike)
+        found.append((c, cosine, ratio))
+    return found
+
+
+# --- Gaussian codes -------------------------------------------------------------------------
+
+
+def group_means(z: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
+    """The mean of every group's rows and of one further row, the overall mean."""
+    overall = z.mean(0)
+    return np.stack(
+        [
+            np.mean([*[row for row, k in zip(z, group, strict=True) if k == g], overall], axis=0)
+            for g in range(groups)
+        ]
+    )
+
+
+def ledoit_wolf(deviations: np.ndarray) -> np.ndarray:
+    """The shrunk covariance of centred rows (Ledoit and Wolf 2004, lemmas 3.2 to 3.5)."""
+    n, D = deviations.shape
+    sample = sum(np.outer(row, row) for row in deviations) / n
+    mean = np.trace(sample) / D
+    d2 = np.sum((sample - mean * np.eye(D)) ** 2) / D
+    b2 = sum(np.sum((np.outer(row, row) - sample) ** 2) for row in deviations) / D / n**2
+    shrinkage = min(b2, d2) / d2
+    return (1 - shrinkage) * sample + shrinkage * mean * np.eye(D)
+
+
+class Gaussian:
+    """The code of `mad.gaussian`, one row at a time."""
+
+    def __init__(self, z: np.ndarray, group: np.ndarray, groups: int):
+        self.means = group_means(z, group, groups)
+        deviations = np.stack([row - self.means[k] for row, k in zip(z, group, strict=True)])
+        self.scale = deviations.std(0)
+        self.covariance = ledoit_wolf(deviations / self.scale)
+
+    def length(self, row: np.ndarray, k: int, kept: list[int] | None = None) -> float:
+        """Bits of one row under the marginal of the kept coordinates, up to a constant."""
+        kept = list(range(len(row))) if kept is None else kept
+        deviation = ((row - self.means[k]) / self.scale)[kept]
+        precision = np.linalg.inv(self.covariance[np.ix_(kept, kept)])
+        return 0.5 * float(deviation @ precision @ deviation) / math.log(2)
+
+
+# --- p-values and metrics -------------------------------------------------------------------
+
+
+def p_value(score: float, calibration: np.ndarray) -> float:
+    if math.isnan(score):
+        return math.nan
+    return (1 + sum(1 for other in calibration if other >= score)) / (len(calibration) + 1)
+
+
+def auroc(clean: np.ndarray, anomalous: np.ndarray) -> float:
+    wins = sum((a > c) + 0.5 * (a == c) for a in anomalous for c in clean)
+    return wins / (len(clean) * len(anomalous))
+
+
+def tpr_at_fpr(clean: np.ndarray, anomalous: np.ndarray, fpr: str) -> float:
+    """Share of anomalies above the lowest threshold that clean inputs exceed seldom enough."""
+    for threshold in [-math.inf, *sorted(clean)]:
+        exceeding = sum(1 for c in clean if c > threshold)
+        if Fraction(exceeding, len(clean)) <= Fraction(fpr):
+            return sum(1 for a in anomalous if a > threshold) / len(anomalous)
+    raise AssertionError
+
+
+def forward(module: nn.Module, x: Tensor) -> Tensor:
+    """What the module itself says, one input at a time."""
+    with torch.no_grad():
+        return torch.cat([module(row[None]) for row in x])

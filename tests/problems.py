@@ -1,0 +1,157 @@
+"""Small float64 targets with random components; every dimension has a size of its own.
+
+name       n  positions  C   rank  inputs -> ... -> outputs      sites
+mlp        9  -          11  1, 2  5 -> 7 -> 6 -> 4, biases      all three weights
+partial    9  -          8   1, 3  5 -> 7 -> 6 -> 4, biases      first and last weight
+tms        9  -          5   1, 2  6 -> 3 -> 6, tied, bias       one weight, used as W and W^T
+matmul     9  -          7   1, 3  6 -> 8 -> 4                   two weights, raw x @ W
+positions  5  6          9   1, 3  4 -> 8 -> 7, mean-pooled      two weights
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from apd import Components, Target
+from apd.sites import Factors
+from mad.evidence import Evidence
+
+FLOAT = torch.float64
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A module, the same as a target, components of it, inputs, and an output of each input."""
+
+    module: nn.Module
+    target: Target
+    components: Components
+    x: Tensor
+    chosen: Tensor
+
+
+class Formula(nn.Module):
+    """A module that computes `formula(self, x)` with the given parameters."""
+
+    def __init__(self, formula: Callable[[nn.Module, Tensor], Tensor], **parameters: Tensor):
+        super().__init__()
+        self.formula = formula
+        for name, value in parameters.items():
+            self.register_parameter(name, nn.Parameter(value.clone()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(self, x)
+
+
+def numbers(seed: int) -> Callable[..., Tensor]:
+    """A function that draws Gaussian tensors of a given shape."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape: torch.randn(*shape, generator=generator, dtype=FLOAT)
+
+
+def mlp() -> nn.Module:
+    draw = numbers(1)
+    net = nn.Sequential(
+        nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 6), nn.ReLU(), nn.Linear(6, 4)
+    ).double()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(0.6 * draw(*parameter.shape))
+    return net
+
+
+def tms() -> nn.Module:
+    draw = numbers(2)
+    return Formula(
+        lambda net, x: F.relu(F.linear(F.linear(x, net.W), net.W.T, net.b)),
+        W=draw(3, 6),
+        b=draw(6),
+    )
+
+
+def matmul() -> nn.Module:
+    draw = numbers(3)
+    return Formula(
+        lambda net, x: F.gelu(x @ net.first) @ net.second + net.b,
+        first=draw(6, 8),
+        second=draw(8, 4),
+        b=draw(4),
+    )
+
+
+def positions() -> nn.Module:
+    draw = numbers(4)
+    return Formula(
+        lambda net, x: F.linear(F.gelu(F.linear(x, net.first, net.b)), net.second).tanh().mean(1),
+        first=draw(8, 4),
+        b=draw(8),
+        second=0.5 * draw(7, 8),
+    )
+
+
+# name -> (module, shape of the inputs, C, the higher rank, sites)
+TARGETS = {
+    "mlp": (mlp, (9, 5), 11, 2, ("*",)),
+    "partial": (mlp, (9, 5), 8, 3, ("0.weight", "4.*")),
+    "tms": (tms, (9, 6), 5, 2, ("*",)),
+    "matmul": (matmul, (9, 6), 7, 3, ("*",)),
+    "positions": (positions, (5, 6, 4), 9, 3, ("*",)),
+}
+
+NAMES = [f"{name}-{rank}" for name, row in TARGETS.items() for rank in (1, row[3])]
+
+
+@cache
+def make_problem(name: str) -> Problem:
+    """The problem "name-rank"."""
+    name, _, rank = name.rpartition("-")
+    make, shape, count, _, patterns = TARGETS[name]
+    draw = numbers(5)
+    module, x = make(), draw(*shape)
+    target = Target.of(module, x, patterns)
+    components = random_components(target, count, int(rank), draw)
+    d = target(x).shape[1]
+    chosen = torch.arange(len(x)).mul(3).add(1) % d
+    return Problem(module, target, components, x, chosen)
+
+
+def random_components(
+    target: Target, count: int, rank: int, draw: Callable[..., Tensor]
+) -> Components:
+    """Components with Gaussian factors, nothing like an initialisation."""
+    return Components(
+        {
+            name: Factors(draw(count, rank, site.shape[0]), draw(count, rank, site.shape[1]))
+            for name, site in target.sites.items()
+        }
+    )
+
+
+def random_mask(n: int, count: int) -> Tensor:
+    """A random mask whose first row is all off and whose second is all on."""
+    mask = torch.rand(n, count, generator=torch.Generator().manual_seed(6)) < 0.4
+    mask[0], mask[1] = False, True
+    return mask
+
+
+def random_evidence(n: int, seed: int, count: int = 7, sites: int = 3, d: int = 4) -> Evidence:
+    """Evidence without a network behind it: correlated attributions, components of all rates."""
+    rng = np.random.default_rng(seed)
+    outputs = rng.normal(size=(n, d))
+    mixing = np.random.default_rng(99).normal(size=(sites * count, sites * count))
+    centres = np.random.default_rng(98).normal(size=(d, sites * count))
+    prediction = outputs.argmax(1)
+    flat = centres[prediction] + rng.normal(size=(n, sites * count)) @ mixing
+    return Evidence(
+        outputs=outputs,
+        prediction=prediction,
+        attributions=flat.reshape(n, sites, count),
+        active=rng.random((n, count)) < np.linspace(0, 0.9, count),
+        masked=outputs + 0.1 * rng.normal(size=(n, d)),
+        without_residual=outputs + 0.01 * rng.normal(size=(n, d)),
+    )

@@ -1,0 +1,137 @@
+"""The command line as a whole: help, misuse, and that nothing heavy is loaded for them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import errors, main
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ["train", "score", "inspect", "toy"]
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that finds the packages here, and shares the processors."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
+
+
+def apd(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """`apd ...` as a process of its own, its output piped."""
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *map(str, args)],
+        cwd=cwd,
+        env={**environment(), **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def call(monkeypatch, capsys, cwd: Path, *args: object) -> tuple[int, str, str]:
+    """`apd ...` in this process, for the many cases that differ in a sentence only."""
+    monkeypatch.chdir(cwd)
+    monkeypatch.setattr(sys, "argv", ["apd", *map(str, args)])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    out, err = capsys.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+def assert_one_sentence(stderr: str, *words: str) -> None:
+    """One line, one sentence, no traceback, and it speaks of the matter."""
+    assert stderr.startswith("apd: ")
+    assert stderr.count("\n") == 1
+    assert stderr.endswith(".\n")
+    assert "Traceback" not in stderr
+    for word in words:
+        assert word in stderr
+
+
+@pytest.mark.parametrize("command", [[], *[[name] for name in COMMANDS]], ids=str)
+def test_every_help_has_an_example(command, tmp_path, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, tmp_path, *command, "--help")
+    assert code == 0
+    assert "Example" in out
+    assert "apd " in out.partition("Example")[2]
+
+
+def test_help_loads_nothing_heavy(tmp_path):
+    program = (
+        "import sys; from cli.main import main\n"
+        "try: main()\n"
+        "finally: print(sorted({'torch', 'numpy', 'sklearn', 'apd', 'mad', 'toys'}"
+        " & set(sys.modules)))"
+    )
+    for arguments in (["--help"], ["train", "--help"], ["score", "--help"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            cwd=tmp_path,
+            env=environment(),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0
+        assert done.stdout.endswith("[]\n"), done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["--nope"],
+        ["train", "--nope"],
+        ["train", "--steps", "0"],
+        ["train", "--steps", "many"],
+        ["score"],
+        ["score", "x.npz", "--alpha", "1.5"],
+        ["score", "x.npz", "--alpha", "0"],
+        ["score", "x.npz", "--explain", "nothing"],
+        ["score", "x.npz", "--out", "scores.xlsx"],
+        ["toy", "nope", "--out", "here"],
+        ["toy", "digits"],
+    ],
+    ids=" ".join,
+)
+def test_misuse_exits_2_and_leaves_nothing(arguments, tmp_path, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, tmp_path, *arguments)
+    assert code == 2
+    assert "Error: " in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_misuse_names_what_there_is(tmp_path, monkeypatch, capsys):
+    _, _, err = call(monkeypatch, capsys, tmp_path, "score", "x.npz", "--out", "scores.xlsx")
+    assert all(suffix in err for suffix in (".csv", ".jsonl", ".npz", ".parquet"))
+    _, _, err = call(monkeypatch, capsys, tmp_path, "toy", "nope", "--out", "here")
+    assert all(name in err for name in ("tms-5-2", "tms-40-10", "digits"))
+
+
+def test_version(tmp_path):
+    done = apd("--version", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("apd ")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (errors.InputError("no such  thing"), "no such thing."),
+        (errors.InputError("two\nlines"), "two lines."),
+        (errors.OutputError("Done already."), "Done already."),
+        (OSError(28, "No space left on device", "f.csv"), "f.csv: No space left on device."),
+        (OSError("odd"), "odd."),
+        (MemoryError(), "there is not enough memory."),
+    ],
+)
+def test_expected_failures_become_sentences(error, said):
+    assert errors.is_expected(error)
+    assert errors.sentence(error) == said
+
+
+def test_a_bug_is_not_an_expected_failure():
+    assert not errors.is_expected(ValueError("a bug"))

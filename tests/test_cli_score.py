@@ -1,0 +1,272 @@
+"""`apd score` and `apd inspect`: what they write, say and refuse."""
+
+import csv
+import importlib.util
+import json
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli_main import apd, assert_one_sentence, call, environment
+
+import mad
+
+TERMS = ["mask_bits", "description_length", "attribution_bits", "output_bits", "residual_bits"]
+COMPONENTS = [f"component_{k}{part}" for k in range(1, 6) for part in ("", "_bits")]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A directory in which `apd train` was run on the embedded example, briefly."""
+    directory = tmp_path_factory.mktemp("first-use")
+    done = apd("train", "--steps", "150", "--components", "20", cwd=directory)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture
+def here(tmp_path, trained, monkeypatch, capsys):
+    """`apd ...` in a directory that has the trained run and a few inputs."""
+    (tmp_path / "runs").symlink_to(trained / "runs")
+    with np.load(trained / "inputs.npz") as file:
+        np.savez(tmp_path / "inputs.npz", x=file["x"][280:320])
+    return lambda *arguments: call(monkeypatch, capsys, tmp_path, *arguments)
+
+
+def run_of(directory: Path) -> Path:
+    (run,) = (directory / "runs").iterdir()
+    return run
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def x_of(directory: Path) -> np.ndarray:
+    with np.load(directory / "inputs.npz") as file:
+        return file["x"]
+
+
+def test_first_use_in_two_processes(trained):
+    done = apd("score", "inputs.npz", cwd=trained)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names(trained) == ["inputs.npz", "runs", "scores.csv"]
+    assert len(read(trained / "scores.csv")) == len(x_of(trained))
+    assert "\x1b" not in done.stdout
+    assert "scores.csv" in done.stdout
+    shown = apd("inspect", cwd=trained)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for word in ("0.weight", "64x64", "faithfulness", "residual", "dead", "rate"):
+        assert word in shown.stdout
+
+
+def test_rows_are_the_detectors_numbers(here, tmp_path, trained):
+    code, _, err = here("score", "inputs.npz")
+    assert (code, err) == (0, "")
+    rows = read(tmp_path / "scores.csv")
+    result = mad.load(run_of(trained)).score(x_of(tmp_path))
+    terms = list(result.terms)
+    assert sorted(terms) == sorted(TERMS)
+    head = ["index", "score_bits", "p_value", "flagged", "prediction"]
+    assert list(rows[0]) == [*head, *terms, "status", *COMPONENTS]
+    for name, numbers in {
+        "score_bits": result.bits,
+        "p_value": result.p_value,
+        **result.terms,
+        "component_1_bits": result.component_bits[:, 0],
+    }.items():
+        assert [float(row[name]) for row in rows] == numbers.tolist()
+    assert [row["flagged"] for row in rows] == [str(f).lower() for f in result.flagged(0.01)]
+    assert [int(row["index"]) for row in rows] == list(range(len(rows)))
+    assert [int(row["prediction"]) for row in rows] == result.prediction.tolist()
+    assert {row["status"] for row in rows} == {"ok"}
+
+
+def test_an_input_gets_the_same_bits_whatever_comes_with_it(here, tmp_path):
+    here("score", "inputs.npz")
+    together = read(tmp_path / "scores.csv")
+    np.savez(tmp_path / "inputs.npz", x=x_of(tmp_path)[7:8])
+    here("score", "inputs.npz")
+    (alone,) = read(tmp_path / "scores.csv")
+    assert {**alone, "index": "7"} == together[7]
+
+
+def test_every_format_says_the_same(here, tmp_path):
+    x = x_of(tmp_path)
+    x[3] = np.nan
+    np.savez(tmp_path / "inputs.npz", x=x)
+    for name in ("scores.csv", "scores.jsonl", "scores.npz"):
+        assert here("score", "inputs.npz", "--out", name)[0] == 0
+    rows = read(tmp_path / "scores.csv")
+    lines = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+    with np.load(tmp_path / "scores.npz") as file:
+        arrays = dict(file)
+    assert list(rows[0]) == list(lines[0]) == list(arrays)
+    for i, (row, line) in enumerate(zip(rows, lines, strict=True)):
+        assert float(row["score_bits"] or "nan") == pytest.approx(
+            arrays["score_bits"][i], rel=0, abs=0, nan_ok=True
+        )
+        assert line["score_bits"] == (float(row["score_bits"]) if i != 3 else None)
+        assert line["flagged"] is bool(arrays["flagged"][i])
+        assert line["status"] == row["status"] == str(arrays["status"][i])
+    assert rows[3]["status"] == "non-finite"
+    assert rows[3]["flagged"] == "false"
+    assert rows[3]["score_bits"] == rows[3]["component_1"] == ""
+    assert arrays["prediction"][3] == arrays["component_1"][3] == -1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is an extra")
+def test_parquet(here, tmp_path):
+    import pyarrow.parquet as pq
+
+    assert here("score", "inputs.npz", "--out", "scores.parquet")[0] == 0
+    assert here("score", "inputs.npz")[0] == 0
+    table = pq.read_table(tmp_path / "scores.parquet")
+    rows = read(tmp_path / "scores.csv")
+    assert table.column_names == list(rows[0])
+    assert table["score_bits"].to_pylist() == [float(row["score_bits"]) for row in rows]
+
+
+def test_parquet_without_pyarrow_is_refused_before_scoring(here, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = here("score", "inputs.npz", "--out", "scores.parquet")
+    assert code == 1
+    assert_one_sentence(err, "pyarrow", "apd[parquet]")
+
+
+def test_rows_on_stdout_and_everything_else_on_stderr(trained, tmp_path):
+    done = apd("score", "inputs.npz", "--out", "-", cwd=trained)
+    assert done.returncode == 0
+    (tmp_path / "rows.csv").write_text(done.stdout)
+    assert len(read(tmp_path / "rows.csv")) == len(x_of(trained))
+    assert "flagged" in done.stderr
+
+
+def test_unscorable_rows_are_named_marked_and_anomalies_where_that_matters(here, tmp_path):
+    x = x_of(tmp_path)
+    x[[2, 5], 0] = np.nan, np.inf
+    np.savez(tmp_path / "inputs.npz", x=x)
+    code, _, err = here("score", "inputs.npz", "--alpha", "0.0001")
+    assert code == 0
+    first, second = err.splitlines()
+    assert "rows 2, 5 " in first
+    assert "nothing can be flagged" in second
+    assert here("score", "inputs.npz", "--alpha", "0.0001", "--fail-on-anomaly")[0] == 3
+    x[:] = np.nan
+    np.savez(tmp_path / "inputs.npz", x=x)
+    code, _, err = here("score", "inputs.npz")
+    assert code == 0
+    assert "9 and 30 more hold NaN" in err
+
+
+def test_anomalies_fail_only_where_asked(here, tmp_path):
+    np.savez(tmp_path / "odd.npz", x=100 * x_of(tmp_path))
+    assert here("score", "odd.npz")[0] == 0
+    code, out, _ = here("score", "odd.npz", "--fail-on-anomaly")
+    assert code == 3
+    assert "Most surprising" in out
+    assert (tmp_path / "scores.csv").exists()
+    assert here("score", "inputs.npz", "--alpha", "0.0001", "--fail-on-anomaly")[0] == 0
+
+
+@pytest.mark.parametrize("output", ["all", "3"])
+def test_another_output_can_be_explained(output, here, tmp_path, trained):
+    assert here("score", "inputs.npz", "--explain", output)[0] == 0
+    named = int(output) if output.isdecimal() else output
+    expected = mad.load(run_of(trained)).explaining(named).score(x_of(tmp_path)).bits
+    assert [float(row["score_bits"]) for row in read(tmp_path / "scores.csv")] == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["wide.npz"], "65 features"),
+        (["whole.npz"], "astype('float32')"),
+        (["flags.npz"], "bool"),
+        (["inputs.npz", "--key", "z"], "'z'"),
+        (["inputs.npz", "--explain", "10"], "10"),
+        (["inputs.npz", "--run", "nowhere"], "nowhere"),
+        (["inputs.npz", "--run", "."], "no finished run"),
+        (["inputs.npz", "--out", "nowhere/scores.csv"], "nowhere"),
+        (["inputs.npz", "--out", "inputs.npz"], "overwrite"),
+        (["inputs.npz", "--out", "folder.csv"], "directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_scored_leaves_everything_as_it_was(arguments, words, here, tmp_path):
+    x = x_of(tmp_path)
+    np.savez(tmp_path / "wide.npz", x=np.pad(x, ((0, 0), (0, 1))))
+    np.savez(tmp_path / "whole.npz", x=x.astype(np.int64))
+    np.savez(tmp_path / "flags.npz", x=x > 0)
+    (tmp_path / "folder.csv").mkdir()
+    before = names(tmp_path), (tmp_path / "inputs.npz").read_bytes()
+    code, _, err = here("score", *arguments)
+    assert code == 1
+    assert_one_sentence(err, words)
+    assert (names(tmp_path), (tmp_path / "inputs.npz").read_bytes()) == before
+
+
+def test_without_a_run_there_is_a_sentence(tmp_path, monkeypatch, capsys):
+    np.savez(tmp_path / "inputs.npz", x=np.zeros((3, 64)))
+    for arguments in (["score", "inputs.npz"], ["inspect"]):
+        code, _, err = call(monkeypatch, capsys, tmp_path, *arguments)
+        assert code == 1
+        assert_one_sentence(err, "no finished run under ./runs", "apd train")
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def alter_manifest(path: Path, **changes: object) -> None:
+    manifest = json.loads((path / "run.json").read_text())
+    (path / "run.json").write_text(json.dumps({**manifest, **changes}))
+
+
+DAMAGE = {
+    "components": lambda run: truncate(run / "components.safetensors"),
+    "target": lambda run: truncate(run / "target.safetensors"),
+    "manifest": lambda run: truncate(run / "run.json"),
+    "detector": lambda run: truncate(run / "detector.safetensors"),
+    "no detector": lambda run: (run / "detector.safetensors").unlink(),
+    "format version": lambda run: alter_manifest(run, format_version=99),
+    "another target": lambda run: alter_manifest(run, target_fingerprint="0" * 64),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_runs_are_refused(damage, here, tmp_path, trained):
+    shutil.copytree(run_of(trained), tmp_path / "copy")
+    DAMAGE[damage](tmp_path / "copy")
+    code, _, err = here("score", "inputs.npz", "--run", "copy")
+    assert code == 1
+    assert_one_sentence(err, "copy")
+    assert not (tmp_path / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "npz"])
+def test_a_full_disk_leaves_what_was_there(suffix, trained, tmp_path):
+    shutil.copy(trained / "inputs.npz", tmp_path)
+    run, before = run_of(trained), (f"scores.{suffix}", "inputs.npz")
+    (tmp_path / before[0]).write_text("old")
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "score", "inputs.npz", "--out", before[0], "--run", run],
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert_one_sentence(done.stderr, before[0], "cannot be written")
+    assert names(tmp_path) == sorted(before)
+    assert (tmp_path / before[0]).read_text() == "old"

@@ -1,0 +1,304 @@
+"""`apd train` and `apd toy`: what they write, what they refuse, and going on after a kill."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_model
+from test_cli_main import apd, assert_one_sentence, call, environment
+from torch import nn
+
+import toys
+from cli import plan, settings
+
+# the seconds between checkpoints, shortened so that a short training has some
+IMPATIENT = (
+    "import sys, apd.run, cli.main; apd.run.CHECKPOINT_EVERY_S = 0.1; "
+    "sys.argv[0] = 'apd'; cli.main.main()"
+)
+STEPS = 600
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("toys") / "digits"
+    toys.save(toys.make("digits"), directory)
+    return directory
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    return lambda *arguments: call(monkeypatch, capsys, tmp_path, *arguments)
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def impatient(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_run_resumes_to_the_same_bits(digits, tmp_path):
+    whole = impatient("train", digits, "--steps", STEPS, "--out", "whole", cwd=tmp_path)
+    assert whole.wait(timeout=120) == 0, whole.communicate()
+    killed = impatient("train", digits, "--steps", STEPS, "--out", "runs/cut", cwd=tmp_path)
+    wait_for(tmp_path / "runs/cut/checkpoint.safetensors", killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not (tmp_path / "runs/cut/run.json").exists()
+
+    interrupted = impatient("train", "--resume", cwd=tmp_path)
+    time.sleep(0.2)
+    wait_for(tmp_path / "runs/cut/checkpoint.safetensors", interrupted)
+    assert interrupted.wait(timeout=120) == 0, interrupted.communicate()
+    for name in ("components.safetensors", "training.safetensors"):
+        assert (tmp_path / "runs/cut" / name).read_bytes() == (
+            tmp_path / "whole" / name
+        ).read_bytes()
+    assert names(tmp_path / "runs/cut") == names(tmp_path / "whole")
+    assert not any("checkpoint" in name for name in names(tmp_path / "whole"))
+
+
+def test_an_interrupted_run_says_how_to_go_on(digits, tmp_path, here):
+    process = impatient("train", digits, "--steps", 100_000, "--out", "cut", cwd=tmp_path)
+    wait_for(tmp_path / "cut/checkpoint.safetensors", process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "apd train --resume --out cut" in err
+    assert "Traceback" not in err
+
+    code, _, err = here("train", digits, "--out", "cut")
+    assert code == 1
+    assert_one_sentence(err, "unfinished", "--resume --out cut")
+
+    code, _, err = here("train", "--resume", "--out", "cut", "--steps", "3")
+    assert code == 1
+    assert_one_sentence(err, "settings")
+
+    (tmp_path / "cut/train.json").unlink()
+    code, _, err = here("train", "--resume", "--out", "cut")
+    assert code == 1
+    assert_one_sentence(err, "give the target")
+
+
+def test_the_embedded_example_and_what_it_refuses_to_overwrite(tmp_path, here):
+    code, out, err = here("train", "--steps", "20", "--out", "run")
+    assert (code, err) == (0, "")
+    assert "embedded example" in out
+    assert "apd score inputs.npz" in out
+    assert names(tmp_path) == ["inputs.npz", "run"]
+    with np.load(tmp_path / "inputs.npz") as left:
+        assert sorted(left.files) == ["is_anomaly", "kind", "x", "y"]
+
+    code, _, err = here("train", "--out", "run")
+    assert code == 1
+    assert_one_sentence(err, "already holds a finished run", "--out")
+    code, _, err = here("train", "--resume", "--out", "run")
+    assert code == 1
+    assert_one_sentence(err, "nothing to resume")
+
+    np.savez(tmp_path / "inputs.npz", x=np.zeros(3))
+    before = (tmp_path / "inputs.npz").read_bytes()
+    code, _, err = here("train", "--steps", "20", "--out", "other")
+    assert code == 1
+    assert_one_sentence(err, "inputs.npz", "overwrite")
+    assert names(tmp_path) == ["inputs.npz", "run"]
+    assert (tmp_path / "inputs.npz").read_bytes() == before
+
+
+FACTORY = """
+from torch import nn
+
+def small():
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A factory of ours with its weights, a reference, and an apd.toml, in the directory."""
+    (tmp_path / "mine.py").write_text(FACTORY)
+    generator = torch.Generator().manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    save_model(model, str(tmp_path / "w.safetensors"))
+    x = np.random.default_rng(0).normal(size=(400, 6))
+    np.savez(tmp_path / "ref.npz", x=x)
+    yield tmp_path
+    sys.modules.pop("mine", None)
+    sys.path.remove("") if "" in sys.path else None
+
+
+def test_a_factory_with_flags_over_file_over_defaults(mine, here):
+    (mine / "apd.toml").write_text(
+        '[train]\ntarget = "mine:small"\nreference = "ref.npz"\nweights = "w.safetensors"\n'
+        'out = "from-file"\n[decomposition]\nsteps = 7\ncomponents = 4\nloss = "kl"\n'
+    )
+    code, out, err = here("train", "--steps", "5")
+    assert (code, err) == (0, "")
+    assert "apd score INPUTS.npz" in out
+    config = json.loads((mine / "from-file/run.json").read_text())["config"]
+    assert [config[name] for name in ("steps", "components", "loss", "rank")] == [5, 4, "kl", 1]
+    assert plan.recorded(mine / "from-file") == plan.Plan(
+        target="mine:small",
+        reference=str(mine / "ref.npz"),
+        weights=str(mine / "w.safetensors"),
+        decomposition={"steps": 5, "components": 4, "loss": "kl"},
+    )
+
+
+def reference(path, x, key="x"):
+    np.savez(path / "bad.npz", **{key: x})
+
+
+def with_nan(path):
+    x = np.zeros((400, 6))
+    x[[3, 17], 2] = np.nan, np.inf
+    reference(path, x)
+
+
+BAD_REFERENCES = {
+    "missing": (lambda path: None, "bad.npz"),
+    "NaN rows": (with_nan, "3, 17"),
+    "integers": (lambda path: reference(path, np.zeros((400, 6), int)), "astype('float32')"),
+    "another width": (lambda path: reference(path, np.zeros((400, 5))), "5"),
+    "one row": (lambda path: reference(path, np.zeros((1, 6))), "has 1 inputs; at least 78"),
+    "too few rows": (lambda path: reference(path, np.zeros((77, 6))), "has 77 inputs; at least 78"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_REFERENCES)
+def test_bad_references_are_refused_before_any_training(case, mine, here):
+    write, words = BAD_REFERENCES[case]
+    write(mine)
+    arguments = ("--reference", "bad.npz", "--out", "out", "--steps", "2")
+    code, _, err = here("train", "mine:small", *arguments)
+    assert code == 1
+    assert_one_sentence(err, words)
+    assert not (mine / "out").exists()
+
+
+BAD_TARGETS = {
+    "nowhere": "nowhere",
+    "model.onnx": "ONNX",
+    "model.pt2": "pickles",
+    "model.pt": "TorchScript",
+    "w.safetensors": "weights alone",
+    "empty": "toy.json",
+    "mine:none": "none",
+    "nomodule:small": "nomodule",
+    "mine:small": "--reference",
+}
+
+
+@pytest.mark.parametrize("target", BAD_TARGETS)
+def test_bad_targets_are_refused(target, mine, here):
+    for name in ("model.onnx", "model.pt2", "model.pt"):
+        (mine / name).touch()
+    (mine / "empty").mkdir()
+    extra = () if target == "mine:small" else ("--reference", "ref.npz")
+    code, _, err = here("train", target, *extra)
+    assert code == 1
+    assert_one_sentence(err, BAD_TARGETS[target])
+    assert not (mine / "runs").exists()
+
+
+BAD_SETTINGS = {
+    "not toml": ("steps 3", "not TOML"),
+    "unknown section": ("[training]\n", "'training'"),
+    "unknown train": ("[train]\ntargets = 'x'\n", "'targets'"),
+    "unknown field": ("[decomposition]\nstepz = 3\n", "'stepz'"),
+    "bad value": ("[decomposition]\nsteps = -3\n", "'steps'"),
+    "not text": ("[train]\nkey = 3\n", "key"),
+    "not a section": ("train = 3\n", "[train]"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_bad_settings_are_refused_by_name(case, mine, here):
+    text, words = BAD_SETTINGS[case]
+    (mine / "apd.toml").write_text(text)
+    code, _, err = here("train", "mine:small", "--reference", "ref.npz")
+    assert code == 1
+    assert_one_sentence(err, words)
+    assert not (mine / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--resume"], "no unfinished run under ./runs"),
+        (["--resume", "--out", "w.safetensors"], "no unfinished run in w.safetensors"),
+        (["--reference", "ref.npz"], "need a target"),
+        (["--config", "other.toml"], "other.toml"),
+        (["mine:small", "--reference", "ref.npz", "--device", "abacus"], "'abacus'"),
+        (["mine:small", "--reference", "ref.npz", "--out", "."], "something other than a run"),
+        (["mine:small", "--reference", "ref.npz", "--weights", "ref.npz"], "ref.npz"),
+        (["mine:small", "--reference", "ref.npz", "--out", "ref.npz/run", "--steps", "2"], "run"),
+        (["mine:small", "--reference", "ref.npz", "--key", "z"], "'z'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(arguments, words, mine, here):
+    before = names(mine)
+    code, _, err = here("train", *arguments)
+    assert code == 1
+    assert_one_sentence(err, words)
+    assert [name for name in names(mine) if name != "__pycache__"] == before
+
+
+def test_settings_without_a_target_ask_for_one(tmp_path, here):
+    (tmp_path / "apd.toml").write_text("[decomposition]\nsteps = 3\n")
+    code, _, err = here("train")
+    assert code == 1
+    assert_one_sentence(err, "apd.toml names no target")
+
+
+def test_paths_in_settings_are_relative_to_the_file(tmp_path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "apd.toml").write_text('[train]\ntarget = "toy"\nreference = "r.npz"\nkey = "k"\n')
+    assert settings.read(tmp_path / "apd.toml").train == {
+        "target": str(tmp_path / "toy"),
+        "reference": str(tmp_path / "r.npz"),
+        "key": "k",
+    }
+
+
+def test_a_toy_can_be_written_again_but_changed_settings_are_kept(tmp_path):
+    for _ in range(2):
+        done = apd("toy", "tms-5-2", "--out", "tms", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "apd train tms" in done.stdout
+    assert names(tmp_path) == ["tms"]
+    assert settings.read(tmp_path / "tms/apd.toml").decomposition["components"] == 10
+    with (tmp_path / "tms/apd.toml").open("a") as file:
+        file.write("rank = 2\n")
+    before = {path: path.read_bytes() for path in (tmp_path / "tms").iterdir()}
+    done = apd("toy", "digits", "--out", "tms", cwd=tmp_path)
+    assert done.returncode == 1
+    assert_one_sentence(done.stderr, "apd.toml")
+    assert {path: path.read_bytes() for path in (tmp_path / "tms").iterdir()} == before
