@@ -53,6 +53,9 @@ def read_checkpoint(
 ) -> tuple[Training, list[Step]]:
     """The training saved in a directory, and its records so far.
 
+    The tensors are copied out of the file's memory, where they are not aligned as torch aligns its
+    own: products of unaligned tensors round otherwise.
+
     Raises:
         RunError: the checkpoint is damaged, or belongs to another target, reference or settings.
     """
@@ -61,7 +64,7 @@ def read_checkpoint(
     for part, value in belongs_to.items():
         if found.get(part) != value:
             raise RunError(f"{path} was made with another {part}; it can only go on with the same")
-    tensors = {name: tensor.to(target.device) for name, tensor in read_tensors(path).items()}
+    tensors = {name: t.to(target.device).clone() for name, t in read_tensors(path).items()}
     steps = steps_from(tensors["history"].cpu())
     components = components_from(tensors, target)
     training = resume(len(steps), components, tensors["usage"], config)
@@ -82,6 +85,5 @@ def load_moments(training: Training, tensors: Mapping[str, Tensor]) -> None:
     """Put Adam's state back."""
     for name, leaf in factor_tensors(training.components).items():
         training.optimiser.state[leaf] = {
-            moment: tensors[f"adam/{moment}/{name}"].clone()
-            for moment in ("step", "exp_avg", "exp_avg_sq")
+            moment: tensors[f"adam/{moment}/{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")
         }

@@ -26,7 +26,7 @@ def load_factory(name: str, weights: Path | None) -> nn.Module:
     path, _, attribute = name.partition(":")
     try:
         factory = getattr(importlib.import_module(path), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:
         raise TargetError(f"{name!r} cannot be imported: {error}") from error
     try:
         module = factory()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
@@ -35,10 +34,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         scratch.chmod(0o644)
         scratch.replace(path)
     except (OSError, SafetensorError) as error:
-        if scratch is not None:
-            with contextlib.suppress(OSError):
-                scratch.unlink()
         raise RunError(f"{path} cannot be written: {reason(error)}") from error
+    finally:
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
 
 
 def write_tensors(

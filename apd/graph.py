@@ -2,7 +2,8 @@
 
 A run directory has to rebuild the target it describes, and nothing in it may be able to execute
 code. So a target is kept as the operators it calls, and `allowed_operator` knows only ATen's core
-set (pure functions of tensors), a few composites of it, and integer arithmetic on shapes.
+set (what is random or writes to its arguments left out), a few composites of it, integer arithmetic
+on shapes, and `linear` in a form that rounds every row alike.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from apd.errors import TargetError
+from apd.products import linear
 
 COMPOSITES = frozenset(
     f"aten.{name}"
     for name in (
-        "linear.default",
         "matmul.default",
         "conv1d.default",
         "conv2d.default",
@@ -56,6 +57,8 @@ COMPOSITES = frozenset(
         "square.default",
     )
 )
+
+ROW_BY_ROW: dict[str, Callable[..., Any]] = {"aten.linear.default": linear}
 
 SHAPE_ARITHMETIC: dict[str, Callable[..., Any]] = {
     f"operator.{f.__name__}": f
@@ -135,15 +138,18 @@ class Graph(BaseModel):
 @functools.cache
 def allowed_operator(op: str) -> Callable[..., Any] | None:
     """The operator of that name, or None where a saved graph may not call it."""
-    if op in SHAPE_ARITHMETIC:
-        return SHAPE_ARITHMETIC[op]
+    own = {**SHAPE_ARITHMETIC, **ROW_BY_ROW}
+    if op in own:
+        return own[op]
     namespace, _, rest = op.partition(".")
     name, _, overload = rest.partition(".")
     if namespace != "aten" or not name.isidentifier() or not overload.isidentifier():
         return None
     found: Any = getattr(getattr(torch.ops.aten, name, None), overload, None)
-    is_core = torch.Tag.core in getattr(found, "tags", ())
-    return found if is_core or op in COMPOSITES else None
+    tags: list[torch.Tag] = getattr(found, "tags", [])
+    if torch.Tag.core not in tags or torch.Tag.nondeterministic_seeded in tags:
+        return found if op in COMPOSITES else None
+    return None if found._schema.is_mutable else found
 
 
 def operator_named(op: str) -> Callable[..., Any]:
@@ -170,6 +176,8 @@ def decode(arg: Any, values: Mapping[str, Any], device: torch.device) -> Any:
             return values[value]
         case "constant":
             return CONSTANTS[value]
+        case "number":
+            return float(value)
         case "device":
             return device
         case _:

@@ -42,7 +42,7 @@ def capture(
         return call
 
     with torch.enable_grad():
-        outputs = target.run(x, {use.node: watch(use) for use in uses(target)})
+        outputs = target.run(x, {use.node: watch(use) for use in target.uses})
     return outputs, seen
 
 
@@ -62,9 +62,4 @@ def replace(
 
         return call
 
-    return target.run(x, {use.node: substitute(use) for use in uses(target)})
-
-
-def uses(target: Target) -> list[Use]:
-    """Every use of every site."""
-    return [use for site in target.sites.values() for use in site.uses]
+    return target.run(x, {use.node: substitute(use) for use in target.uses})

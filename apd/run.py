@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from apd.attribution import rms_attributions, rms_attributions_per_site, signed_attributions
@@ -22,12 +24,11 @@ from apd.errors import ReferenceError
 from apd.hooks import capture
 from apd.store import Saved, read_run, write_run
 from apd.target import Target
+from apd.threads import threads_for
 from apd.train import Step, active_count, begin, masked_outputs, train
 
 CHECKPOINT_EVERY_S = 5.0
 FEWEST_ROWS = 2
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -87,18 +88,19 @@ class Run(Saved):
             one output, the unsigned root mean square over outputs for "all"); and strength, by
             which components are ranked: the attributions' magnitude with sites summed.
         """
-        outputs, captures = capture(self.target, self.target.prepare(x))
-        if output == "all":
-            attributions = rms_attributions_per_site(outputs, captures, self.components)
-            strengths = rms_attributions(outputs, captures, self.components)
-        else:
-            chosen = (
-                outputs.argmax(1)
-                if output == "predicted"
-                else torch.full_like(outputs[:, 0], int(output), dtype=torch.int64)
-            )
-            attributions = signed_attributions(outputs, captures, self.components, chosen)
-            strengths = attributions.sum(1).abs()
+        with self.threads(len(x)):
+            outputs, captures = capture(self.target, self.target.prepare(x))
+            if output == "all":
+                attributions = rms_attributions_per_site(outputs, captures, self.components)
+                strengths = rms_attributions(outputs, captures, self.components)
+            else:
+                chosen = (
+                    outputs.argmax(1)
+                    if output == "predicted"
+                    else torch.full_like(outputs[:, 0], int(output), dtype=torch.int64)
+                )
+                attributions = signed_attributions(outputs, captures, self.components, chosen)
+                strengths = attributions.sum(1).abs()
         return as_array(outputs), as_array(attributions), as_array(strengths)
 
     def masked_outputs(
@@ -106,7 +108,7 @@ class Run(Saved):
     ) -> Float[np.ndarray, "n d"]:
         """f(x; kappa(x)): each input run on the components its mask names, and nothing else."""
         on = torch.from_numpy(mask).to(self.target.device)
-        with torch.no_grad():
+        with torch.no_grad(), self.threads(len(x)):
             return as_array(
                 masked_outputs(self.target, self.components, self.target.prepare(x), on)
             )
@@ -115,7 +117,12 @@ class Run(Saved):
         self, x: Shaped[np.ndarray, "n *shape"]
     ) -> Float[np.ndarray, "n d"]:
         """The outputs of sum_c P_c: what the target computes without what no component owns."""
-        return as_array(self.without_residual(self.target.prepare(x)))
+        with self.threads(len(x)):
+            return as_array(self.without_residual(self.target.prepare(x)))
+
+    def threads(self, rows: int) -> AbstractContextManager[None]:
+        """The number of threads worth using for that many inputs at a time."""
+        return threads_for(self.target, self.components.count * self.config.rank, rows)
 
     @cached_property
     def without_residual(self) -> Target:
@@ -170,13 +177,14 @@ def decompose(
     else:
         training, steps = begin(target, config), list[Step]()
     saved_at = time.monotonic()
-    for step in train(target, x[rows.to(x.device)], config, training):
-        steps.append(step)
-        if progress is not None:
-            progress(step)
-        if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-            write_checkpoint(directory, training, steps, belongs_to)
-            saved_at = time.monotonic()
+    with threads_for(target, training.components.count * config.rank, config.batch_size):
+        for step in train(target, x[rows.to(x.device)], config, training):
+            steps.append(step)
+            if progress is not None:
+                progress(step)
+            if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                write_checkpoint(directory, training, steps, belongs_to)
+                saved_at = time.monotonic()
     run = Run(target, training.components.detach(), config, rows, fingerprint, steps)
     if directory is not None:
         run.save(directory)
@@ -222,6 +230,6 @@ def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
     return digest.hexdigest()
 
 
-def as_array(x: Tensor) -> Array:
+def as_array(x: Tensor) -> NDArray[Any]:
     """A tensor's values as float64, outside any gradient computation."""
     return x.detach().cpu().double().numpy()

@@ -110,9 +110,11 @@ def read_run(directory: Path) -> Saved:
             reference_fingerprint=manifest["reference_fingerprint"],
             steps=steps_from(training["history"]),
         )
-    except (ApdError, ValidationError, KeyError, TypeError) as error:
-        raise RunError(f"{directory / MANIFEST} does not describe a run: {error}") from error
-    if target.fingerprint != manifest["target_fingerprint"]:
+        expected = manifest["target_fingerprint"]
+    except (ApdError, ValidationError, KeyError, TypeError, ValueError) as error:
+        what = " ".join(str(error).split())
+        raise RunError(f"{directory / MANIFEST} does not describe a run: {what}") from error
+    if target.fingerprint != expected:
         raise RunError(f"{directory} belongs to another target: the fingerprints differ")
     return saved
 

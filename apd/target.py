@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from apd.errors import TargetError
 from apd.graph import CONSTANTS, Graph, Handler
-from apd.sites import Site, find_sites
+from apd.sites import Site, Use, find_sites
 from apd.trace import trace
 
 
@@ -53,8 +54,11 @@ class Target:
         for name, tensor in state.items():
             if not bool(torch.isfinite(tensor).all()):
                 raise TargetError(f"the target's {name} holds NaN or infinity")
+        with torch.no_grad():
+            check_outputs(graph.run(state, example, {}), len(example))
         target = cls(graph, state, find_sites(graph, state, patterns))
-        check_outputs(target(example), len(example))
+        for batch in (example[:2], example[[0, 1, 0]]):
+            check_uses(target, batch)
         return target
 
     def __call__(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
@@ -99,6 +103,11 @@ class Target:
         return tensor.to(self.device, self.input_dtype)
 
     @property
+    def uses(self) -> list[Use]:
+        """Every use of every site."""
+        return [use for site in self.sites.values() for use in site.uses]
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one input."""
         return self.graph.input_shape
@@ -132,6 +141,25 @@ class Target:
                 else str(tensor.item()).encode()
             )
         return digest.hexdigest()
+
+
+def check_uses(target: Target, batch: Tensor) -> None:
+    """Refuse a target that applies a weight to anything but one or more vectors per input."""
+
+    def check(use: Use) -> Handler:
+        def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
+            operand, _ = use.operands(args)
+            if operand.shape[0] != len(batch):
+                raise TargetError(
+                    f"the weight {use.site} is applied to a tensor of shape "
+                    f"{tuple(operand.shape)} for {len(batch)} inputs; the first axis must be theirs"
+                )
+            return operator(*args)
+
+        return call
+
+    with torch.no_grad():
+        target.run(batch, {use.node: check(use) for use in target.uses})
 
 
 def check_outputs(outputs: Tensor, n: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from types import BuiltinFunctionType
 from typing import Any
@@ -106,6 +107,8 @@ def encode(arg: Any) -> Any:
         if str(arg) not in CONSTANTS:
             raise TargetError(f"the target uses {arg}, which is not supported")
         return {"constant": str(arg)}
+    if isinstance(arg, float) and not math.isfinite(arg):
+        return {"number": str(arg)}
     if arg is None or isinstance(arg, (bool, int, float, str)):
         return arg
     raise TargetError(f"the target passes {arg!r} to an operator, which is not supported")

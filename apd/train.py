@@ -13,6 +13,7 @@ from apd import losses, schedules
 from apd.attribution import rms_attributions
 from apd.components import Components, initialise, parallel_pairs
 from apd.config import Config
+from apd.errors import ReferenceError
 from apd.hooks import capture, replace
 from apd.masks import batch_topk
 from apd.sites import Use
@@ -95,9 +96,9 @@ def begin(target: Target, config: Config) -> Training:
     generator = torch.Generator().manual_seed(config.seed)
     count = component_count(target, config)
     components = initialise(target, count, config.rank, generator)
-    return resume(
-        0, components, torch.zeros(count, dtype=target.dtype, device=target.device), config
-    )
+    average = active_count(target, config) / count
+    usage = torch.full((count,), average, dtype=target.dtype, device=target.device)
+    return resume(0, components, usage, config)
 
 
 def resume(
@@ -200,10 +201,16 @@ def masked_outputs(
 
 
 def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Config) -> Scales:
-    """The scales of the weights, of the outputs, and of the undivided weights' simplicity."""
+    """The scales of the weights, of the outputs, and of the undivided weights' simplicity.
+
+    Raises:
+        ReferenceError: the outputs do not vary over the reference.
+    """
     weights = [target.weight(site) for site in target.sites]
     total = torch.stack([w.square().sum() for w in weights]).sum()
     outputs = target(reference[:4096])
+    if not bool(outputs.var(0).mean() > 0):
+        raise ReferenceError("the target's outputs are the same on all of the reference")
     return Scales(
         weights=total / sum(w.numel() for w in weights),
         outputs=outputs.var(0).mean() if config.loss == "mse" else torch.ones_like(total),

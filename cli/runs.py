@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.errors import InputError
+from cli.plan import FILE as RECORD
 
 ROOT = Path("runs")
 
@@ -15,6 +16,14 @@ def is_ready(run: Path) -> bool:
     from mad.store import FILE
 
     return apd.is_run(run) and (run / FILE).is_file()
+
+
+def is_unfinished(run: Path) -> bool:
+    """Whether training was begun there and not brought to its end, the detector included."""
+    import apd
+
+    begun = apd.is_run(run) or apd.is_unfinished(run) or (run / RECORD).is_file()
+    return begun and not is_ready(run)
 
 
 def newest(wanted: Callable[[Path], bool]) -> Path | None:
@@ -38,3 +47,36 @@ def newest_ready() -> Path:
 def fresh(name: str) -> Path:
     """A directory for a run that begins now."""
     return ROOT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def unfinished(named: Path | None) -> Path:
+    """The run named, else the newest under ./runs, that can be gone on with.
+
+    Raises:
+        InputError: there is none, or it is finished.
+    """
+    run = named or newest(is_unfinished)
+    if run is None:
+        raise InputError("there is no unfinished run under ./runs to resume")
+    if is_ready(run):
+        raise InputError(f"{run} is finished; there is nothing to resume")
+    if not is_unfinished(run):
+        raise InputError(f"there is no unfinished run in {run} to resume")
+    return run
+
+
+def refuse_taken(run: Path) -> None:
+    """Refuses a directory that holds anything.
+
+    Raises:
+        InputError: so it is; the message says what to do.
+    """
+    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+        return
+    if is_unfinished(run):
+        raise InputError(
+            f"{run} holds an unfinished run; go on with it by `apd train --resume --out {run}`, "
+            "or choose another --out"
+        )
+    what = "a finished run" if is_ready(run) else "something other than a run"
+    raise InputError(f"{run} already holds {what}; choose another --out")

@@ -13,6 +13,7 @@ from cli.plan import Plan, is_factory
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import nn
 
     from toys import Toy
@@ -139,3 +140,21 @@ def numpy_type(dtype: Any) -> np.dtype[Any]:
 
     name = str(dtype).removeprefix("torch.")
     return np.dtype("float32" if name == "bfloat16" else name)
+
+
+def device_of(name: str) -> torch.device:
+    """A device by name, "auto" being a GPU where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"there is no device {name!r} here") from error
+    return device

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import settings
+from cli import runs, settings
 from cli.errors import InputError
 from cli.plan import FILE as RECORD
 from cli.plan import Plan, absolute, from_file, record, recorded
 
 if TYPE_CHECKING:
-    import torch
-
     import apd
     import mad
     from cli.targets import Material
@@ -81,9 +80,9 @@ def train(
     plan = plan.over(given, numbers)
     if plan.target is None and (plan.reference or plan.weights or plan.key):
         raise InputError("a reference, weights or a key need a target: apd train TARGET ...")
-    run = run or fresh_run(plan)
+    run = run or runs.fresh(plan.name)
     if not resume:
-        refuse_taken(run)
+        runs.refuse_taken(run)
     work(plan, run, began, resume=resume)
 
 
@@ -108,15 +107,7 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
     Raises:
         InputError: there is none, or it is finished.
     """
-    from cli import runs
-
-    run = out or runs.newest(is_unfinished)
-    if run is None:
-        raise InputError("there is no unfinished run under ./runs to resume")
-    if runs.is_ready(run):
-        raise InputError(f"{run} is finished; there is nothing to resume")
-    if not is_unfinished(run):
-        raise InputError(f"there is no unfinished run in {run} to resume")
+    run = runs.unfinished(out)
     plan = recorded(run)
     if plan is not None and config is not None:
         return run, plan.over({}, settings.read(config).decomposition)
@@ -125,41 +116,6 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
     if target is None and settings.find(config, target) is None:
         raise InputError(f"{run} has no {RECORD}; give the target it was begun with again")
     return run, configured(config, target)[0]
-
-
-def is_unfinished(run: Path) -> bool:
-    """Whether training was begun there and not brought to its end, the detector included."""
-    import apd
-    from cli import runs
-
-    begun = apd.is_run(run) or apd.is_unfinished(run) or (run / RECORD).is_file()
-    return begun and not runs.is_ready(run)
-
-
-def fresh_run(plan: Plan) -> Path:
-    """A directory of its own for a run of this plan."""
-    from cli import runs
-
-    return runs.fresh(plan.name)
-
-
-def refuse_taken(run: Path) -> None:
-    """Refuses a directory that holds anything.
-
-    Raises:
-        InputError: so it is; the message says what to do.
-    """
-    import apd
-
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
-        return
-    if is_unfinished(run):
-        raise InputError(
-            f"{run} holds an unfinished run; go on with it by `apd train --resume --out {run}`, "
-            "or choose another --out"
-        )
-    what = "a finished run" if apd.is_run(run) else "something other than a run"
-    raise InputError(f"{run} already holds {what}; choose another --out")
 
 
 def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
@@ -191,12 +147,19 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
         say(screen(stderr=True), f"apd: interrupted; {how_to_go_on(run)}.")
         raise typer.Exit(INTERRUPTED) from None
     summarise(decomposition, detector, run, time.monotonic() - began)
-    say(console, f"Next: apd score {'inputs.npz' if plan.target is None else 'INPUTS.npz'}", "bold")
+    say(console, f"Next: apd score {to_score(plan, material)}", "bold")
+
+
+def to_score(plan: Plan, material: Material) -> str:
+    """What a person may score next."""
+    if plan.target is None:
+        return "inputs.npz"
+    return os.path.relpath(Path(plan.target) / "inputs.npz") if material.toy else "INPUTS.npz"
 
 
 def how_to_go_on(run: Path) -> str:
     """What a person can do about an interrupted run."""
-    if is_unfinished(run):
+    if runs.is_unfinished(run):
         return f"go on with `apd train --resume --out {run}`"
     return "nothing was begun, so there is nothing to resume"
 
@@ -207,6 +170,7 @@ def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
 
     import apd
     from cli.console import progress
+    from cli.targets import device_of
 
     config = apd.Config.of(dict(plan.decomposition))
     if apd.is_run(run):
@@ -257,24 +221,6 @@ def fitted(decomposition: apd.Run, material: Material, run: Path) -> mad.Detecto
     detector = mad.Detector.fit(decomposition, material.reference)
     detector.save(run)
     return detector
-
-
-def device_of(name: str) -> torch.device:
-    """A device by name, "auto" being a GPU where there is one.
-
-    Raises:
-        InputError: there is no such device here.
-    """
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"there is no device {name!r} here") from error
-    return device
 
 
 def losses_of(step: apd.Step) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 
+@runtime_checkable
 class Decomposition(Protocol):
     """A network whose weights are a sum of components and a residual.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
+from numpy.typing import NDArray
 
 from mad import store
 from mad.blocks import blocks
@@ -189,7 +190,7 @@ def marked(
     return np.where(rows, bits.round(DECIMALS), np.nan)
 
 
-def check_shape(x: np.ndarray[Any, Any], decomposition: Decomposition) -> None:
+def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
     """Refuse inputs that are empty or not of the decomposition's shape.
 
     Raises:

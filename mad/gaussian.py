@@ -61,8 +61,10 @@ class GaussianCode:
         spread = deviations.std(0)
         floor = SMALLEST_SCALE * np.sqrt(np.mean(spread**2))
         scale = np.maximum(spread, floor if floor > 0 else 1.0)
-        covariance = LedoitWolf(assume_centered=True).fit(deviations / scale)
-        return GaussianCode(means, scale, np.asarray(covariance.precision_), np.zeros(()))
+        if floor == 0:
+            return GaussianCode(means, scale, np.eye(z.shape[1]), np.zeros(()))
+        covariance = LedoitWolf(assume_centered=True).fit(deviations / scale).covariance_
+        return GaussianCode(means, scale, np.linalg.inv(covariance), np.zeros(()))
 
     def deviation(
         self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]

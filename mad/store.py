@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -28,7 +28,7 @@ FORMAT = "mad detector"
 FORMAT_VERSION = "1"
 LOADERS = "mad.decompositions"
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
 
@@ -158,10 +158,10 @@ def write_whole(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None
         scratch.chmod(0o644)
         scratch.replace(path)
     except (OSError, SafetensorError) as error:
-        if scratch is not None:
-            with contextlib.suppress(OSError):
-                scratch.unlink()
         raise StoreError(f"{path} cannot be written: {reason(error)}") from error
+    finally:
+        if scratch is not None:
+            scratch.unlink(missing_ok=True)
 
 
 def reason(error: Exception) -> str:

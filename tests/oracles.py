@@ -4,6 +4,8 @@ Nothing here knows of read, write or adjoint, nor of any other shortcut of apd a
 """
 
 import math
+import warnings
+from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
@@ -62,31 +64,32 @@ def effects(problem: Problem) -> Tensor:
     """The derivative of every output along every P_c,l, one input at a time: [n, L, C, d]."""
     parameters = dict(problem.module.named_parameters())
     components = all_weights(problem)
-    rows = []
-    for row in problem.x:
 
-        def outputs(weight: Tensor, site: str, row: Tensor = row) -> Tensor:
+    def effect(row: Tensor, site: str, component: dict[str, Tensor]) -> Tensor:
+        def outputs(weight: Tensor) -> Tensor:
             changed = {**parameters, site: weight}
             return functional_call(problem.module, changed, (row[None],))[0]
 
-        rows.append(
+        return derivative(outputs, parameters[site].detach(), component[site])
+
+    return torch.stack(
+        [
             torch.stack(
                 [
-                    torch.stack(
-                        [
-                            jvp(
-                                lambda weight, site=site: outputs(weight, site),
-                                (parameters[site].detach(),),
-                                (component[site],),
-                            )[1].detach()
-                            for component in components
-                        ]
-                    )
+                    torch.stack([effect(row, site, component) for component in components])
                     for site in problem.target.sites
                 ]
             )
-        )
-    return torch.stack(rows)
+            for row in problem.x
+        ]
+    )
+
+
+def derivative(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) -> Tensor:
+    """d/dt function(at + t along) at t = 0."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch's own, on first use
+        return jvp(function, (at,), (along,))[1].detach()
 
 
 def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:

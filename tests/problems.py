@@ -61,7 +61,7 @@ def mlp() -> nn.Module:
     ).double()
     with torch.no_grad():
         for parameter in net.parameters():
-            parameter.copy_(0.6 * draw(*parameter.shape))
+            parameter.copy_((0.8 if parameter.ndim > 1 else 0.2) * draw(*parameter.shape))
     return net
 
 

@@ -34,6 +34,7 @@ def apd(*args: object, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
 def call(monkeypatch, capsys, cwd: Path, *args: object) -> tuple[int, str, str]:
     """`apd ...` in this process, for the many cases that differ in a sentence only."""
     monkeypatch.chdir(cwd)
+    monkeypatch.setattr("cli.console.LINE_EVERY_S", float("inf"))
     monkeypatch.setattr(sys, "argv", ["apd", *map(str, args)])
     with pytest.raises(SystemExit) as ended:
         main.main()

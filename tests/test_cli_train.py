@@ -16,13 +16,14 @@ from torch import nn
 
 import toys
 from cli import plan, settings
+from cli.toy import SUITED
 
 # the seconds between checkpoints, shortened so that a short training has some
 IMPATIENT = (
     "import sys, apd.run, cli.main; apd.run.CHECKPOINT_EVERY_S = 0.1; "
     "sys.argv[0] = 'apd'; cli.main.main()"
 )
-STEPS = 600
+STEPS = 150
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,11 @@ def impatient(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     )
 
 
+def assert_done(process: subprocess.Popen[str]) -> None:
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+
+
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 60
     while not path.exists():
@@ -62,17 +68,15 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 def test_a_killed_run_resumes_to_the_same_bits(digits, tmp_path):
     whole = impatient("train", digits, "--steps", STEPS, "--out", "whole", cwd=tmp_path)
-    assert whole.wait(timeout=120) == 0, whole.communicate()
+    assert_done(whole)
     killed = impatient("train", digits, "--steps", STEPS, "--out", "runs/cut", cwd=tmp_path)
     wait_for(tmp_path / "runs/cut/checkpoint.safetensors", killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     assert not (tmp_path / "runs/cut/run.json").exists()
 
-    interrupted = impatient("train", "--resume", cwd=tmp_path)
-    time.sleep(0.2)
-    wait_for(tmp_path / "runs/cut/checkpoint.safetensors", interrupted)
-    assert interrupted.wait(timeout=120) == 0, interrupted.communicate()
+    resumed = impatient("train", "--resume", cwd=tmp_path)
+    assert_done(resumed)
     for name in ("components.safetensors", "training.safetensors"):
         assert (tmp_path / "runs/cut" / name).read_bytes() == (
             tmp_path / "whole" / name
@@ -158,16 +162,16 @@ def test_a_factory_with_flags_over_file_over_defaults(mine, here):
         '[train]\ntarget = "mine:small"\nreference = "ref.npz"\nweights = "w.safetensors"\n'
         'out = "from-file"\n[decomposition]\nsteps = 7\ncomponents = 4\nloss = "kl"\n'
     )
-    code, out, err = here("train", "--steps", "5")
+    code, out, err = here("train", "--steps", "60")
     assert (code, err) == (0, "")
     assert "apd score INPUTS.npz" in out
     config = json.loads((mine / "from-file/run.json").read_text())["config"]
-    assert [config[name] for name in ("steps", "components", "loss", "rank")] == [5, 4, "kl", 1]
+    assert [config[name] for name in ("steps", "components", "loss", "rank")] == [60, 4, "kl", 1]
     assert plan.recorded(mine / "from-file") == plan.Plan(
         target="mine:small",
         reference=str(mine / "ref.npz"),
         weights=str(mine / "w.safetensors"),
-        decomposition={"steps": 5, "components": 4, "loss": "kl"},
+        decomposition={"steps": 60, "components": 4, "loss": "kl"},
     )
 
 
@@ -288,17 +292,20 @@ def test_paths_in_settings_are_relative_to_the_file(tmp_path):
     }
 
 
-def test_a_toy_can_be_written_again_but_changed_settings_are_kept(tmp_path):
-    for _ in range(2):
-        done = apd("toy", "tms-5-2", "--out", "tms", cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
+def test_a_toy_can_be_written_again_but_changed_settings_are_kept(tmp_path, here, monkeypatch):
+    done = apd("toy", "tms-5-2", "--out", "tms", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
     assert "apd train tms" in done.stdout
+    made = toys.load(tmp_path / "tms")
+    monkeypatch.setattr("toys.make", lambda name, seed: made)
+    assert here("toy", "tms-5-2", "--out", "tms")[0] == 0
     assert names(tmp_path) == ["tms"]
-    assert settings.read(tmp_path / "tms/apd.toml").decomposition["components"] == 10
+    assert settings.read(tmp_path / "tms/apd.toml").decomposition == SUITED["tms-5-2"]
+
     with (tmp_path / "tms/apd.toml").open("a") as file:
         file.write("rank = 2\n")
     before = {path: path.read_bytes() for path in (tmp_path / "tms").iterdir()}
-    done = apd("toy", "digits", "--out", "tms", cwd=tmp_path)
-    assert done.returncode == 1
-    assert_one_sentence(done.stderr, "apd.toml")
+    code, _, err = here("toy", "tms-5-2", "--out", "tms")
+    assert code == 1
+    assert_one_sentence(err, "apd.toml")
     assert {path: path.read_bytes() for path in (tmp_path / "tms").iterdir()} == before

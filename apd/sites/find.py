@@ -32,8 +32,8 @@ def find_sites(
     """The sites whose dotted names match any of the patterns (shell wildcards), in graph order.
 
     Raises:
-        TargetError: a pattern matches no weight, or a matching weight is never used, or is used by
-            an operator that cannot be decomposed.
+        TargetError: a pattern matches no weight, or a matching weight is no matrix, is never used,
+            or is used by an operator that cannot be decomposed.
     """
     matrices = {
         placeholder: name
@@ -99,6 +99,11 @@ def site_of(name: str, weight: Tensor, uses: Sequence[Use | Node]) -> Site:
                 f"the weight {name} is used by {use.op}, which cannot be decomposed; supported: "
                 f"{', '.join(LAYERS)} (choose others with the sites setting)"
             )
+    if weight.ndim != 2:
+        raise TargetError(
+            f"the weight {name} has shape {tuple(weight.shape)}; only matrices can be decomposed "
+            "(choose others with the sites setting)"
+        )
     return Site(
         name, (weight.shape[0], weight.shape[1]), tuple(use for use in uses if isinstance(use, Use))
     )

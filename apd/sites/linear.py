@@ -9,6 +9,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from apd.products import product
 from apd.sites.site import Factors, Use
 
 
@@ -52,9 +53,9 @@ class TransposedUse(LinearUse):
 
 def onto(x: Float[Tensor, "... d"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... C m"]:
     """Inner products of x with every row of the basis, as one matrix product."""
-    return (x @ basis.flatten(0, 1).T).unflatten(-1, basis.shape[:2])
+    return product(x, basis.flatten(0, 1)).unflatten(-1, basis.shape[:2])
 
 
 def along(r: Float[Tensor, "... C m"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... d"]:
     """The combination of the basis's rows with coefficients r, as one matrix product."""
-    return r.flatten(-2) @ basis.flatten(0, 1)
+    return product(r.flatten(-2), basis.flatten(0, 1).T)

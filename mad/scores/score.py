@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +19,7 @@ class Score(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> Self:
+    def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> Score:
         """Learn what is usual.
 
         Args:

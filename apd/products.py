@@ -1,0 +1,32 @@
+"""Matrix products that round every row alike, whatever its place in the batch.
+
+Matrix libraries treat the edges of a product that is no multiple of their tiles with other code,
+which rounds otherwise. With both inner and outer size filled up to a multiple of `TILE`, a row's
+result depends on that row and on the number of rows alone: checked over hundreds of shapes, in
+float32 and float64, forwards and backwards, by the tests.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+TILE = 16
+
+
+def product(x: Float[Tensor, "*n k"], matrix: Float[Tensor, "d k"]) -> Float[Tensor, "*n d"]:
+    """x @ matrix^T."""
+    d, k = matrix.shape
+    if d % TILE or k % TILE:
+        matrix = F.pad(matrix, (0, -k % TILE, 0, -d % TILE))
+        x = F.pad(x, (0, -k % TILE))
+    return (x @ matrix.T)[..., :d]
+
+
+def linear(
+    x: Float[Tensor, "*n k"], matrix: Float[Tensor, "d k"], bias: Float[Tensor, "d"] | None = None
+) -> Float[Tensor, "*n d"]:
+    """x @ matrix^T + bias."""
+    y = product(x, matrix)
+    return y if bias is None else y + bias

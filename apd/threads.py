@@ -1,0 +1,34 @@
+"""How many threads a matrix product is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from apd.target import Target
+
+WORTH_SHARING = 10**8
+
+
+@contextmanager
+def threads_for(target: Target, parts: int, rows: int) -> Iterator[None]:
+    """Compute on one thread while every product is small, then give the caller's threads back.
+
+    Sharing a product of less than `WORTH_SHARING` multiplications costs more in waiting than it
+    saves, and far more while other programs use the machine.
+
+    Args:
+        target: the network whose products are meant.
+        parts: components times their rank.
+        rows: inputs at a time.
+    """
+    threads = torch.get_num_threads()
+    shapes = [site.shape for site in target.sites.values()]
+    largest = max(rows * max(parts * max(o, i), o * i) for o, i in shapes)
+    try:
+        torch.set_num_threads(threads if largest >= WORTH_SHARING else 1)
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,191 @@
+"""Scoring: attributions to the predicted output and all terms, against the target itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from measure import Work, interleaved, matmul, matmul_fraction, peak_mb, ratio
+from naive import NaiveRun
+from rows import Row
+from targets import Problem, frozen, gaussian_mlp
+from training import forward_operations, plain
+
+from apd import Run
+from apd.train import begin
+from mad import Detector
+from mad.blocks import ROWS
+
+FEATURES = 64
+SCORED = 8 * ROWS
+REFERENCE = 512
+LARGEST_NAIVE = 4e8
+PARAMETERS = (10**4, 10**5, 10**6, 10**7)
+OUTPUTS = (10, 100, 1000)
+QUICK = ((10**4, 10), (10**5, 100), (10**6, 10))
+STREAMED = (10**3, 10**4, 10**5)
+CHUNK = 1000
+
+
+def rows(device: str, threads: int, quick: bool) -> Iterator[Row]:
+    """MLPs from 10^4 to 10^7 parameters with 10 to 1000 outputs."""
+    cells = QUICK if quick else [(p, d) for p in PARAMETERS for d in OUTPUTS]
+    for parameters, outputs in cells:
+        yield measured(mlp_of(parameters, outputs), device, threads, 3 if quick else 5)
+
+
+def memory_rows(device: str, threads: int, quick: bool) -> Iterator[Row]:
+    """Peak memory of scoring more and more rows, memory-mapped from a file."""
+    problem = mlp_of(10**5, 10)
+    for n in STREAMED[:2] if quick else STREAMED:
+        with TemporaryDirectory() as directory:
+            path = Path(directory) / "inputs.npy"
+            write_inputs(path, n)
+            peak = peak_mb(streamed, problem, device, path, device=device, threads=threads)
+        yield Row(
+            section="memory",
+            experiment=f"score {n:,} rows: {problem.name}",
+            device=device,
+            threads=threads,
+            ours_peak_mb=peak,
+        )
+
+
+def mlp_of(parameters: int, outputs: int) -> Problem:
+    """An MLP with two hidden layers and about that many weights, under the default settings."""
+    linear = FEATURES + outputs
+    hidden = round((math.sqrt(linear**2 + 4 * parameters) - linear) / 2)
+    name = f"MLP 10^{round(math.log10(parameters))}, {outputs} outputs"
+    return gaussian_mlp(name, FEATURES, hidden, hidden, outputs)
+
+
+def measured(problem: Problem, device: str, threads: int, rounds: int) -> Row:
+    """One network. The naive form is timed on one block of rows and scaled to as many as ours."""
+    detector = fitted(problem, device)
+    network, x = problem.network(device), problem.inputs(SCORED, device)
+    array = x.cpu().numpy()
+    feasible = naive_size(detector) <= LARGEST_NAIVE
+    works = {
+        "ours": partial(detector.score, array),
+        "plain": plain(network, x),
+        "matmul": matmul(device),
+    }
+    if feasible:
+        slow = naive(detector, problem, device)
+        works["naive"] = partial(slow.score, array[:ROWS])
+    times = interleaved(works, device, rounds)
+    if feasible:
+        times["naive"] = [SCORED / ROWS * seconds for seconds in times["naive"]]
+    seconds = {name: median(values) for name, values in times.items()}
+    row = Row(
+        section="scoring",
+        experiment=f"score {SCORED} rows: {problem.name}",
+        device=device,
+        threads=threads,
+        ours_s=seconds["ours"],
+        plain_s=seconds["plain"],
+        times_plain=ratio(times["ours"], times["plain"]),
+        ours_peak_mb=peak_mb(our_scoring, problem, device, device=device, threads=threads),
+        matmul_fraction=matmul_fraction(
+            operations(detector, problem, device), seconds["ours"], seconds["matmul"]
+        ),
+        rows_per_s=SCORED / seconds["ours"],
+    )
+    if not feasible:
+        return row
+    return dataclasses.replace(
+        row,
+        naive_s=seconds["naive"],
+        speedup=ratio(times["naive"], times["ours"]),
+        naive_peak_mb=peak_mb(naive_scoring, problem, device, device=device, threads=threads),
+        loss_difference=bits_difference(detector, slow, array[:ROWS]),
+    )
+
+
+def fitted(problem: Problem, device: str) -> Detector:
+    """A detector of a network whose components are as they were initialised."""
+    config = problem.config()
+    reference = problem.inputs(REFERENCE, device)
+    target = frozen(problem.network(device), reference)
+    components = begin(target, config).components.detach()
+    nothing = torch.zeros(0, dtype=torch.int64)
+    run = Run(target, components, config, nothing, "", [])
+    return Detector.fit(run, reference.cpu().numpy())
+
+
+def naive(detector: Detector, problem: Problem, device: str) -> Detector:
+    """The same detector, asking a run that answers in the naive form."""
+    run = detector.decomposition
+    fields = {field.name: getattr(run, field.name) for field in dataclasses.fields(run)}
+    slow = NaiveRun(**fields, network=problem.network(device).requires_grad_(False))
+    return dataclasses.replace(detector, decomposition=slow)
+
+
+def naive_size(detector: Detector) -> float:
+    """Numbers in all components' weights together."""
+    run = detector.decomposition
+    return run.components.count * sum(math.prod(site.shape) for site in run.target.sites.values())
+
+
+def bits_difference(ours: Detector, slow: Detector, x: np.ndarray) -> float:
+    """Largest difference of the scores, relative to the largest score."""
+    bits = ours.score(x).bits
+    return float(np.abs(slow.score(x).bits - bits).max() / np.abs(bits).max())
+
+
+def operations(detector: Detector, problem: Problem, device: str) -> float:
+    """Floating-point operations in the target's and components' products, per scoring.
+
+    Counted: a forward of the target, one backward of it to its activations, and a forward with the
+    components' sum in its weights' place; what every part of every component reads and the gradient
+    it meets; and the forward of the active pairs alone. The terms' own codes are not counted.
+    """
+    run = detector.decomposition
+    parts = run.components.count * run.config.rank
+    active = run.active * run.config.rank
+    total = 3.0 * forward_operations(problem.network(device), problem.inputs(SCORED, device))
+    for site in run.target.sites.values():
+        total += len(site.uses) * 2 * SCORED * (parts + active) * sum(site.shape)
+    return total
+
+
+def our_scoring(problem: Problem, device: str) -> Work:
+    """Scoring one block of rows, after a first one that loads its code."""
+    return warmed(fitted(problem, device), problem, device)
+
+
+def naive_scoring(problem: Problem, device: str) -> Work:
+    """The same in the naive form, after the package's form on the same rows."""
+    detector = fitted(problem, device)
+    warmed(detector, problem, device)
+    return partial(naive(detector, problem, device).score, problem.inputs(ROWS, "cpu").numpy())
+
+
+def warmed(detector: Detector, problem: Problem, device: str) -> Work:
+    """Scoring the rows of the table after one block, so that only the rows' own memory counts."""
+    x = problem.inputs(SCORED, "cpu").numpy()
+    detector.score(x[:2])
+    return partial(detector.score, x)
+
+
+def streamed(problem: Problem, device: str, path: Path) -> Work:
+    """Scoring the rows of a file that is mapped, not read."""
+    detector = fitted(problem, device)
+    detector.score(problem.inputs(2, "cpu").numpy())
+    return lambda: detector.score(np.load(path, mmap_mode="r"))
+
+
+def write_inputs(path: Path, n: int) -> None:
+    """n Gaussian rows, written a few at a time."""
+    rng = np.random.default_rng(0)
+    inputs = np.lib.format.open_memmap(path, "w+", np.float32, (n, FEATURES))
+    for start in range(0, n, CHUNK):
+        inputs[start : start + CHUNK] = rng.standard_normal((min(CHUNK, n - start), FEATURES))
+    inputs.flush()

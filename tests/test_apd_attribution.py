@@ -1,0 +1,100 @@
+"""Attributions equal derivatives along every component, taken one input at a time."""
+
+from functools import cache
+
+import oracles
+import pytest
+import torch
+from problems import NAMES, Formula, make_problem, numbers, random_components
+from torch import Tensor
+from torch.nn.functional import linear
+
+from apd import Target, attribution
+from apd.attribution import rms_attributions, rms_attributions_per_site, signed_attributions
+from apd.hooks import capture
+
+effects = cache(lambda name: oracles.effects(make_problem(name)))
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+
+
+def rms(problem) -> Tensor:
+    return rms_attributions(*capture(problem.target, problem.x), problem.components)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signed_attributions_are_derivatives(name):
+    problem = make_problem(name)
+    fast = signed_attributions(
+        *capture(problem.target, problem.x), problem.components, problem.chosen
+    )
+    rows = range(len(problem.x))
+    slow = torch.stack([effects(name)[n, :, :, problem.chosen[n]] for n in rows])
+    assert fast.shape == (len(problem.x), len(problem.target.sites), problem.components.count)
+    torch.testing.assert_close(fast, slow, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rms_attributions_sum_sites_before_squaring(name):
+    slow = oracles.rms_over_outputs(effects(name).sum(1))
+    torch.testing.assert_close(rms(make_problem(name)), slow, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rms_attributions_per_site_square_every_site(name):
+    problem = make_problem(name)
+    fast = rms_attributions_per_site(*capture(problem.target, problem.x), problem.components)
+    torch.testing.assert_close(fast, oracles.rms_over_outputs(effects(name)), **TOLERANCE)
+
+
+def test_any_number_of_outputs_at_a_time_gives_the_same(problem, monkeypatch):
+    whole = rms(problem)
+    pairs = len(problem.x) * problem.components.count
+    for at_once in (1, 3 * pairs):
+        monkeypatch.setattr(attribution, "PAIRS_AT_ONCE", at_once)
+        torch.testing.assert_close(rms(problem), whole, **TOLERANCE)
+
+
+def test_an_input_alone_has_the_attributions_it_has_in_a_batch(problem):
+    alone = torch.cat(
+        [
+            rms_attributions(*capture(problem.target, row[None]), problem.components)
+            for row in problem.x
+        ]
+    )
+    torch.testing.assert_close(rms(problem), alone, **TOLERANCE)
+
+
+def test_attributions_to_a_linear_map_add_up_to_its_output():
+    draw = numbers(21)
+    module, x = Formula(lambda net, x: linear(x, net.W), W=draw(4, 6)), draw(9, 6)
+    components = random_components(Target.of(module, x), 7, 2, draw)
+    target = Target.of(Formula(module.formula, W=components.sum()["W"]), x)
+    chosen = torch.arange(9) % 4
+    parts = signed_attributions(*capture(target, x), components, chosen)
+    outputs = target(x).gather(1, chosen[:, None]).squeeze(1)
+    torch.testing.assert_close(parts.sum((1, 2)), outputs, **TOLERANCE)
+
+
+def test_parameters_tied_under_two_names_count_with_all_their_uses():
+    """One weight in two modules is one site, and both modules apply it."""
+    draw = numbers(22)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(5, 5), torch.nn.Tanh(), torch.nn.Linear(5, 5)
+    ).double()
+    net[2].weight = net[0].weight
+    x = draw(9, 5)
+    target = Target.of(net, x)
+    (site,) = target.sites.values()
+    assert len(site.uses) == 2
+    components = random_components(target, 7, 2, draw)
+    fast = signed_attributions(*capture(target, x), components, torch.zeros(9, dtype=torch.int64))
+    step = 1e-6
+    W = net[0].weight.detach().clone()
+    for c in range(7):
+        moved = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                net[0].weight.copy_(W + sign * step * components.component(c)[site.name])
+            moved.append(oracles.forward(net, x)[:, 0])
+        slow = (moved[0] - moved[1]) / (2 * step)
+        torch.testing.assert_close(fast[:, 0, c], slow, rtol=1e-6, atol=1e-7)

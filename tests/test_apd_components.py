@@ -1,0 +1,185 @@
+"""Components: everything computed from factors, against the weights formed explicitly."""
+
+import math
+
+import oracles
+import pytest
+import torch
+from problems import make_problem, numbers, random_components
+
+from apd import Components
+from apd.components import initialise, parallel_pairs, singular_values
+from apd.sites import Factors
+
+
+def copy_of(components: Components) -> Components:
+    return Components(
+        {s: Factors(U.clone(), V.clone()) for s, (U, V) in components.factors.items()}
+    )
+
+
+def test_component_and_sum_are_the_explicit_weights(problem):
+    weights = oracles.all_weights(problem)
+    assert problem.components.count == len(weights)
+    for c, expected in enumerate(weights):
+        torch.testing.assert_close(problem.components.component(c), expected)
+    for site, total in problem.components.sum().items():
+        torch.testing.assert_close(total, sum(component[site] for component in weights))
+
+
+def test_residual_and_components_add_up_to_the_weights(problem):
+    residual, total = problem.components.residual(problem.target), problem.components.sum()
+    parameters = dict(problem.module.named_parameters())
+    assert list(residual) == list(problem.target.sites)
+    for site in residual:
+        torch.testing.assert_close(residual[site] + total[site], parameters[site].detach())
+
+
+def test_tensors_are_the_factors_u_before_v(problem):
+    tensors = problem.components.tensors()
+    assert len(tensors) == 2 * len(problem.target.sites)
+    for k, (U, V) in enumerate(problem.components.factors.values()):
+        assert tensors[2 * k] is U
+        assert tensors[2 * k + 1] is V
+
+
+def test_inner_products_are_those_of_the_weights(problem):
+    weights = oracles.all_weights(problem)
+    slow = [[oracles.inner_product(a, b) for b in weights] for a in weights]
+    torch.testing.assert_close(
+        problem.components.inner_products(), torch.tensor(slow, dtype=torch.float64)
+    )
+
+
+def test_singular_values_are_those_of_the_weights(problem):
+    weights = oracles.all_weights(problem)
+    for site, factors in problem.components.factors.items():
+        rank = factors.U.shape[1]
+        slow = torch.stack([torch.linalg.svdvals(weight[site])[:rank] for weight in weights])
+        torch.testing.assert_close(singular_values(factors), slow)
+
+
+def test_more_factors_than_dimensions_have_zero_singular_values_left_over():
+    draw = numbers(51)
+    factors = Factors(draw(5, 4, 2), draw(5, 4, 3))
+    values = singular_values(factors)
+    slow = torch.stack([torch.linalg.svdvals(factors.U[c].T @ factors.V[c]) for c in range(5)])
+    torch.testing.assert_close(values[:, :2], slow)
+    assert torch.equal(values[:, 2:], torch.zeros(5, 2, dtype=torch.float64))
+
+
+def test_ranks_count_singular_values_above_a_share_of_the_sites_largest(problem):
+    components = copy_of(problem.components)
+    for U, V in components.factors.values():
+        U[0], V[0] = 0, 0
+        U[1] *= 1e-3
+        U[2, -1] *= 1e-9
+    shrunk = type(problem)(problem.module, problem.target, components, problem.x, problem.chosen)
+    for tolerance in (1e-2, 0.3):
+        slow = []
+        spectra = {
+            site: [torch.linalg.svdvals(w[site]) for w in oracles.all_weights(shrunk)]
+            for site in problem.target.sites
+        }
+        for c in range(components.count):
+            slow.append(
+                sum(
+                    (spectrum[c] > tolerance * max(s.max() for s in spectrum)).sum().item()
+                    for spectrum in spectra.values()
+                )
+            )
+        assert components.ranks(tolerance).tolist() == slow
+    assert components.ranks()[:2].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["mlp-2", "tms-2", "matmul-3", "positions-1"])
+def test_absorbing_is_the_best_low_rank_sum_and_leaves_zero(name):
+    problem = make_problem(name)
+    components = copy_of(problem.components)
+    weights = oracles.all_weights(problem)
+    components.absorb(3, 1)
+    for site, factors in components.factors.items():
+        best = oracles.low_rank(weights[3][site] + weights[1][site], factors.U.shape[1])
+        torch.testing.assert_close(components.component(3)[site], best)
+        assert factors.U[1].count_nonzero() == factors.V[1].count_nonzero() == 0
+    for c in (0, 2, 4):
+        torch.testing.assert_close(components.component(c), weights[c])
+
+
+def test_absorbing_a_parallel_component_of_rank_one_is_exact():
+    components = copy_of(make_problem("mlp-1").components)
+    for U, V in components.factors.values():
+        U[2], V[2] = -2 * U[5], -1.5 * V[5]
+    both = {site: 4 * weight for site, weight in components.component(5).items()}
+    components.absorb(5, 2)
+    torch.testing.assert_close(components.component(5), both)
+
+
+def test_parallel_pairs_are_those_found_by_brute_force():
+    problem = make_problem("mlp-2")
+    components = random_components(problem.target, 13, 2, numbers(52))
+    for U, V in components.factors.values():
+        for c, (like, size, noise) in {
+            4: (7, 1.5, 0.1),
+            9: (7, 0.5, 0.2),
+            1: (0, 0.9, 0.3),
+            11: (3, -1.0, 0.0),
+            6: (7, 0.0, 0.0),
+        }.items():
+            U[c] = size * U[like] + noise * U[2]
+            V[c] = V[like] + noise * V[2]
+    made = type(problem)(problem.module, problem.target, components, problem.x, problem.chosen)
+    weights = oracles.all_weights(made)
+    for cosine in (0.2, 0.6, 0.8, 0.95, 0.999):
+        pairs = parallel_pairs(components, cosine)
+        assert sorted(pairs) == sorted(oracles.parallel_pairs(weights, cosine))
+        gone = [smaller for _, smaller in pairs]
+        assert len(set(gone)) == len(gone)
+        assert not set(gone) & {larger for larger, _ in pairs}
+    found = parallel_pairs(components, 0.8)
+    assert {(4, 7), (4, 9)} <= set(found)
+    assert not any({3, 11} == set(pair) or 6 in pair for pair in found)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_initial_components_add_up_to_about_the_weights_norm(rank):
+    problem = make_problem("mlp-1")
+    ratios = []
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        components = initialise(problem.target, 17, rank, generator)
+        for site, total in components.sum().items():
+            ratios.append((total.norm() / problem.target.weight(site).norm()).item())
+    assert math.isclose(sum(r * r for r in ratios) / len(ratios), 1, abs_tol=0.15)
+
+
+def test_initial_components_have_the_asked_shape_and_the_weights_type():
+    target = make_problem("mlp-1").target
+    components = initialise(target, 17, 5, torch.Generator().manual_seed(0))
+    shapes = {site: (f.U.shape, f.V.shape) for site, f in components.factors.items()}
+    assert shapes == {
+        "0.weight": ((17, 5, 7), (17, 5, 5)),
+        "2.weight": ((17, 5, 6), (17, 5, 7)),
+        "4.weight": ((17, 4, 4), (17, 4, 6)),  # the rank is capped by the matrix's own
+    }
+    assert all(tensor.dtype == torch.float64 for tensor in components.tensors())
+
+
+def test_initial_components_are_fixed_by_the_seed():
+    target = make_problem("mlp-1").target
+    first, again, other = (
+        initialise(target, 17, 2, torch.Generator().manual_seed(seed)).tensors()
+        for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_detached_components_share_the_numbers_and_no_gradients():
+    components = copy_of(make_problem("mlp-1").components)
+    for tensor in components.tensors():
+        tensor.requires_grad_()
+    detached = components.detach()
+    assert not any(tensor.requires_grad for tensor in detached.tensors())
+    for tensor, other in zip(components.tensors(), detached.tensors(), strict=True):
+        assert torch.equal(tensor, other)

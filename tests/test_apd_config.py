@@ -1,0 +1,59 @@
+"""Settings: defaults that hold, and one sentence for what is impossible."""
+
+import pytest
+from pydantic import ValidationError
+
+from apd import Config, ConfigError
+
+
+def test_no_settings_are_the_defaults():
+    assert Config.of({}) == Config()
+
+
+def test_settings_survive_json():
+    config = Config(components=7, active=1.5, sites=("a.*", "b"), loss="kl", seed=2**62)
+    assert Config.model_validate_json(config.model_dump_json()) == config
+    assert Config.of(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("componets", 5),
+        ("components", 0),
+        ("components", 2.5),
+        ("rank", 0),
+        ("active", 0),
+        ("steps", -1),
+        ("steps", "many"),
+        ("batch_size", 0),
+        ("learning_rate", 0),
+        ("warmup", 1.1),
+        ("relaxation", 0.5),
+        ("faithfulness", -1),
+        ("schatten_p", 0),
+        ("merging", 1.5),
+        ("loss", "mae"),
+        ("sites", 3),
+        ("decompose", 0),
+        ("decompose", 1),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("learning_rate", float("nan")),
+    ],
+)
+def test_an_impossible_setting_is_named(name, value):
+    with pytest.raises(ConfigError, match=f"^setting '{name}': ") as caught:
+        Config.of({name: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "active", "faithfulness", "simplicity"])
+def test_infinity_is_no_setting(name):
+    with pytest.raises(ConfigError, match=name):
+        Config.of({name: float("inf")})
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        Config().steps = 3

@@ -1,0 +1,106 @@
+"""Making a module from its name, and filling it with weights."""
+
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file, save_model
+from torch import nn
+
+from apd import TargetError, load_factory
+
+SOURCE = """
+import torch
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 4))
+
+def number():
+    return 3
+
+def broken():
+    raise KeyError("no such size")
+
+LATER = None
+"""
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path, monkeypatch):
+    (tmp_path / "somebodys.py").write_text(SOURCE)
+    (tmp_path / "unparsable.py").write_text("def net(:\n")
+    (tmp_path / "failing.py").write_text("raise RuntimeError('no licence')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in ("somebodys", "unparsable", "failing"):
+        sys.modules.pop(name, None)
+
+
+def saved(path) -> nn.Module:
+    net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 4))
+    save_model(net, path)
+    return net
+
+
+def test_a_factory_is_called_and_its_weights_are_loaded(tmp_path):
+    net = saved(tmp_path / "weights.safetensors")
+    made = load_factory("somebodys:net", tmp_path / "weights.safetensors")
+    for name, tensor in made.state_dict().items():
+        assert torch.equal(tensor, net.state_dict()[name])
+
+
+def test_without_weights_the_factorys_own_are_kept():
+    assert isinstance(load_factory("somebodys:net", None), nn.Sequential)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere:net", "'nowhere:net' cannot be imported: No module named 'nowhere'"),
+        ("somebodys:nothing", "'somebodys:nothing' cannot be imported: .*'nothing'"),
+        ("somebodys", "'somebodys' cannot be imported"),
+        (":net", "':net' cannot be imported"),
+        ("somebodys:number", "somebodys:number returned int"),
+        ("somebodys:broken", "somebodys:broken failed: 'no such size'"),
+        ("somebodys:LATER", "somebodys:LATER failed: .*NoneType"),
+        ("unparsable:net", "unparsable"),
+        ("failing:net", "failing:net.*no licence"),
+    ],
+)
+def test_what_is_no_factory_is_refused_by_name(name, said):
+    with pytest.raises(TargetError, match=said) as caught:
+        load_factory(name, None)
+    assert "\n" not in str(caught.value)
+
+
+def assert_weights_refused(path):
+    with pytest.raises(TargetError, match=rf"the weights {path} do not fit the target: ") as caught:
+        load_factory("somebodys:net", path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_weights_are_refused(tmp_path):
+    assert_weights_refused(tmp_path / "weights.safetensors")
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    saved(path)
+    whole = path.read_bytes()
+    for size in (0, 5, 100, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        assert_weights_refused(path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 4))
+    state = net.state_dict()
+    for other in (
+        {name: tensor for name, tensor in state.items() if name != "2.bias"},
+        {**state, "4.weight": torch.zeros(3, 4)},
+        {**state, "0.weight": torch.zeros(7, 6)},
+    ):
+        save_file(other, path)
+        assert_weights_refused(path)

@@ -1,0 +1,40 @@
+"""Batch top-k picks what sorting picks, and always exactly k."""
+
+import oracles
+import pytest
+import torch
+
+from apd.masks import batch_topk
+
+
+@pytest.fixture
+def strength():
+    return torch.rand(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("k", [0, 1, 4, 17, 34, 35])
+def test_the_strongest_pairs_of_the_batch_are_chosen(strength, k):
+    assert torch.equal(batch_topk(strength, k), oracles.topk(strength, k))
+
+
+def test_inputs_compete_for_the_budget(strength):
+    strength[2] += 10
+    mask = batch_topk(strength, 6)
+    assert mask[2].all()
+    assert mask.sum(1).tolist().count(0) >= 5
+
+
+@pytest.mark.parametrize("k", [0, 3, 9, 20, 34, 35])
+def test_ties_are_broken_so_that_exactly_k_are_chosen(strength, k):
+    tied = (strength * 3).floor()
+    mask = batch_topk(tied, k)
+    assert mask.sum() == k
+    chosen = sorted(tied[mask].tolist())
+    assert chosen == sorted(tied.flatten().tolist())[35 - k :]
+    assert batch_topk(torch.zeros(7, 5), k).sum() == k
+
+
+@pytest.mark.parametrize("k", [-1, 36])
+def test_k_beyond_the_batch_is_refused(strength, k):
+    with pytest.raises(ValueError, match=f"k is {k}; the batch has 35 pairs"):
+        batch_topk(strength, k)

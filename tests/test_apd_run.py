@@ -1,0 +1,388 @@
+"""`decompose` and what a run answers: arrays in, arrays out, row by row."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from problems import Formula, Problem, make_problem, numbers, random_mask
+from torch import nn
+from torch.nn.functional import linear
+
+import apd
+import apd.run
+from apd import Config, ReferenceError, RunError, TargetError
+from apd.run import training_rows
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A run with components of rank 2, and the oracles' view of it."""
+    problem = make_problem("mlp-2")
+    config = Config(components=11, rank=2, steps=10, batch_size=16)
+    run = apd.decompose(problem.target, numbers(111)(150, 5), config)
+    seen = Problem(problem.module, run.target, run.components, problem.x, problem.chosen)
+    return run, seen, oracles.effects(seen)
+
+
+def close(fast, slow):
+    assert fast.dtype == np.float64
+    np.testing.assert_allclose(fast, slow, rtol=1e-9, atol=1e-12)
+
+
+def test_explaining_the_prediction_takes_each_inputs_largest_output(case):
+    run, seen, effects = case
+    outputs, attributions, strengths = run.explain(seen.x.numpy(), "predicted")
+    plain = oracles.forward(seen.module, seen.x)
+    largest = [row.tolist().index(max(row.tolist())) for row in plain]
+    assert len(set(largest)) > 1
+    chosen = np.stack([effects[n, :, :, o] for n, o in enumerate(largest)])
+    close(outputs, plain)
+    close(attributions, chosen)
+    close(strengths, np.abs(chosen.sum(1)))
+
+
+@pytest.mark.parametrize("output", [0, 3])
+def test_explaining_one_output_is_signed(case, output):
+    run, seen, effects = case
+    _, attributions, strengths = run.explain(seen.x.numpy(), output)
+    close(attributions, effects[..., output])
+    close(strengths, effects[..., output].sum(1).abs())
+    assert (attributions < 0).any()
+
+
+def test_explaining_all_outputs_is_their_root_mean_square(case):
+    run, seen, effects = case
+    _, attributions, strengths = run.explain(seen.x.numpy(), "all")
+    close(attributions, oracles.rms_over_outputs(effects))
+    close(strengths, oracles.rms_over_outputs(effects.sum(1)))
+
+
+def test_masked_outputs_are_those_of_the_active_components(case):
+    run, seen, _ = case
+    mask = random_mask(9, 11)
+    close(run.masked_outputs(seen.x.numpy(), mask.numpy()), oracles.masked_outputs(seen, mask))
+
+
+def test_outputs_without_residual_are_those_of_all_components(case):
+    run, seen, _ = case
+    every = torch.ones(9, 11, dtype=torch.bool)
+    close(run.outputs_without_residual(seen.x.numpy()), oracles.masked_outputs(seen, every))
+    assert (
+        np.abs(
+            run.explain(seen.x.numpy(), 0)[0] - run.outputs_without_residual(seen.x.numpy())
+        ).max()
+        > 1e-3
+    )
+
+
+def test_a_run_says_what_it_is(case):
+    run, _, _ = case
+    assert run.sites == ("0.weight", "2.weight", "4.weight")
+    assert run.input_shape == (5,)
+    assert run.active == 11 / 8
+    assert run.ranks.shape == (11,)
+    assert run.ranks.max() <= 2 * 3
+
+
+def test_a_share_of_the_reference_is_trained_on_and_the_rest_is_unseen(case):
+    run, _, _ = case
+    x = numbers(111)(150, 5).numpy()
+    rows = run.rows.tolist()
+    assert len(rows) == len(set(rows)) == round(0.4 * 150)
+    assert rows == sorted(rows)
+    assert run.unseen_rows(x).tolist() == [n for n in range(150) if n not in rows]
+
+
+def test_only_the_rows_named_are_trained_on(case):
+    run, _, _ = case
+    x = numbers(111)(150, 5)
+    changed = x.clone()
+    changed[run.unseen_rows(x.numpy())] = 7.0
+    again = apd.decompose(make_problem("mlp-2").target, changed, run.config)
+    assert torch.equal(again.rows, run.rows)
+    for a, b in zip(run.components.tensors(), again.components.tensors(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_every_row_of_another_reference_is_unseen(case):
+    run, _, _ = case
+    x = numbers(111)(150, 5).numpy()
+    for other in (x + 1e-9, x[:149], x[::-1].copy()):
+        assert run.unseen_rows(other).tolist() == list(range(len(other)))
+
+
+@pytest.mark.parametrize(("n", "share", "count"), [(7, 0.29, 2), (100, 0.29, 29), (10, 0.5, 5)])
+def test_the_share_is_rounded(n, share, count):
+    assert len(training_rows(n, Config(decompose=share))) == count
+
+
+def test_arrays_and_tensors_are_the_same_reference(small_run):
+    run, x = small_run
+    other = apd.decompose(make_problem("mlp-1").target, x.numpy(), run.config)
+    assert other.fingerprint == run.fingerprint
+    assert other.reference_fingerprint == run.reference_fingerprint
+
+
+def test_a_module_can_be_decomposed_as_well_as_its_target(small_run):
+    run, x = small_run
+    assert apd.decompose(make_problem("mlp-1").module, x, run.config).fingerprint == run.fingerprint
+
+
+def test_decomposing_leaves_the_module_and_the_global_random_state_alone():
+    module, x = make_problem("mlp-1").module, numbers(112)(60, 5)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    threads = torch.get_num_threads()
+    apd.decompose(module, x, Config(components=4, steps=5))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+    assert all(p.requires_grad and p.grad is None for p in module.parameters())
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert (np.random.get_state()[1] == numpy_state).all()
+    assert torch.get_num_threads() == threads
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("name", ["tms-1", "positions-1"])
+def test_other_targets_decompose_faithfully(name):
+    problem = make_problem(name)
+    settings = {"components": 12, "active": 8.0, "rank": 3, "simplicity": 0.0}
+    config = Config(steps=60, batch_size=16, learning_rate=0.05, **settings)
+    run = apd.decompose(problem.target, numbers(113)(80, *problem.x.shape[1:]), config)
+    assert run.steps[-1].faithfulness < 0.35 * run.steps[0].faithfulness
+    assert run.steps[-1].minimality < 0.1 * run.steps[0].minimality
+
+
+# --- what is refused ------------------------------------------------------------------------
+
+
+def refused(error, x) -> str:
+    module = make_problem("mlp-1").module
+    with pytest.raises(error) as caught:
+        apd.decompose(module, x, Config(components=4, steps=5, batch_size=8))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_rows_that_are_not_finite_are_named():
+    x = numbers(114)(60, 5)
+    x[7, 2], x[31, 0] = float("nan"), float("-inf")
+    assert refused(ReferenceError, x).endswith("in rows 7, 31")
+    x[10:40] = float("nan")
+    assert refused(ReferenceError, x).endswith("7, 10, 11, 12, 13, 14, 15, 16, 17, 18, ...")
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_reference_without_inputs_enough_is_refused(n):
+    assert "too few inputs" in refused(ReferenceError, numbers(115)(n, 5))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_the_smallest_references_decompose_or_are_refused(n):
+    """One row has no variance to measure the outputs by."""
+    config = Config(components=4, steps=5, batch_size=8)
+    try:
+        run = apd.decompose(make_problem("mlp-1").target, numbers(116)(n, 5), config)
+    except ReferenceError:
+        return
+    assert all(tensor.isfinite().all() for tensor in run.components.tensors())
+
+
+@pytest.mark.parametrize("layer", ["outputs", "weights"])
+def test_nothing_to_decompose_is_refused_and_not_nan(layer):
+    """Outputs that never vary, or weights of zero, leave no scale to measure a loss by."""
+    draw = numbers(117)
+    W = torch.zeros(4, 5, dtype=torch.float64) if layer == "weights" else draw(4, 5)
+    scale = 0 if layer == "outputs" else 1
+    module = Formula(
+        lambda net, x: scale * linear(x, net.W) + net.b + (1 - scale) * 0, W=W, b=draw(4)
+    )
+    with pytest.raises(apd.ApdError):
+        apd.decompose(module, draw(60, 5), Config(components=4, steps=5))
+
+
+def test_inputs_of_another_precision_are_taken_as_the_targets():
+    module = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    x = numbers(118)(60, 5)
+    config = Config(components=4, steps=5, batch_size=8)
+    run = apd.decompose(module, x, config)
+    assert run.target.dtype == torch.float32
+    assert run.fingerprint == apd.decompose(module, x.float(), config).fingerprint
+
+
+def test_integers_are_no_reference_for_floats():
+    message = refused(TargetError, torch.ones(60, 5, dtype=torch.int64))
+    assert "int64" in message or "Long" in message
+
+
+def test_releasing_the_penalty_all_at_once_trains():
+    x = numbers(119)(60, 5)
+    config = Config(components=4, steps=10, release_start=0.6, release_end=0.6)
+    run = apd.decompose(make_problem("mlp-1").target, x, config)
+    assert all(tensor.isfinite().all() for tensor in run.components.tensors())
+
+
+# --- interruption ---------------------------------------------------------------------------
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupted_at(last: int):
+    def progress(step):
+        if step.step == last:
+            raise Stop
+
+    return progress
+
+
+SETTINGS = {"components": 8, "rank": 2, "steps": 20, "batch_size": 32, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return apd.decompose(make_problem("mlp-2").target, numbers(120)(150, 5), Config(**SETTINGS))
+
+
+def stop_at(last: int, directory: Path, monkeypatch) -> Path:
+    """Train until after the checkpoint before that step."""
+    monkeypatch.setattr(apd.run, "CHECKPOINT_EVERY_S", -1.0)
+    with pytest.raises(Stop):
+        apd.decompose(
+            make_problem("mlp-2").target,
+            numbers(120)(150, 5),
+            Config(**SETTINGS),
+            directory=directory,
+            progress=interrupted_at(last),
+        )
+    return directory
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A directory in which training stopped early."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return stop_at(4, tmp_path_factory.mktemp("stopped"), monkeypatch)
+
+
+@pytest.fixture
+def halfway(stopped, tmp_path):
+    """One's own copy of it."""
+    return Path(shutil.copytree(stopped, tmp_path / "run"))
+
+
+def resume(directory, seen=None, name="mlp-2", x=None, **settings):
+    return apd.decompose(
+        make_problem(name).target,
+        numbers(120)(150, 5) if x is None else x,
+        Config(**{**SETTINGS, **settings}),
+        directory=directory,
+        progress=None if seen is None else lambda step: seen.append(step.step),
+    )
+
+
+@pytest.mark.parametrize("stops", [[3], [12], [19], [5, 11, 15]])
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(
+    uninterrupted, tmp_path, monkeypatch, stops
+):
+    """Before and after settling at step 12, at the very end, and several times."""
+    for last in stops:
+        directory = stop_at(last, tmp_path / "run", monkeypatch)
+    assert apd.is_unfinished(directory)
+    assert not apd.is_run(directory)
+    seen = []
+    run = resume(directory, seen)
+    assert seen == list(range(stops[-1], 20))
+    assert run.steps == uninterrupted.steps
+    assert torch.equal(run.rows, uninterrupted.rows)
+    for a, b in zip(run.components.tensors(), uninterrupted.components.tensors(), strict=True):
+        assert torch.equal(a, b)
+    assert apd.load(directory).fingerprint == uninterrupted.fingerprint
+    assert apd.is_run(directory)
+    assert not apd.is_unfinished(directory)
+    assert not (directory / "checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_is_one_safetensors_file(halfway):
+    assert [path.name for path in halfway.iterdir()] == ["checkpoint.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("settings", {"seed": 4}),
+        ("settings", {"steps": 80}),
+        ("reference", {"x": numbers(121)(150, 5)}),
+        ("reference", {"x": numbers(120)(150, 5)[:149]}),
+        ("target", {"name": "partial-1"}),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused_and_kept(halfway, part, change):
+    before = (halfway / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(RunError, match=f"was made with another {part}"):
+        resume(halfway, **change)
+    assert (halfway / "checkpoint.safetensors").read_bytes() == before
+    assert len(list(halfway.iterdir())) == 1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_checkpoint_is_refused(halfway, share):
+    path = halfway / "checkpoint.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors cannot be read"):
+        resume(path.parent)
+
+
+KILLED = """
+import os, signal, sys
+sys.path.append("tests")
+import torch; torch.set_num_threads(1)
+import apd, apd.run
+from problems import make_problem, numbers
+from test_apd_run import SETTINGS
+apd.run.CHECKPOINT_EVERY_S = -1.0
+apd.decompose(
+    make_problem("mlp-2").module, numbers(120)(150, 5), apd.Config(**SETTINGS),
+    directory=sys.argv[1],
+    progress=lambda step: step.step == 9 and os.kill(os.getpid(), signal.SIGKILL),
+)
+"""
+
+
+def test_a_killed_process_can_be_taken_up_again(uninterrupted, tmp_path, request):
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run")]
+    done = subprocess.run(
+        command, cwd=request.config.rootpath, capture_output=True, timeout=120, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    seen = []
+    run = resume(tmp_path / "run", seen)
+    assert seen[0] == 9
+    assert run.fingerprint == uninterrupted.fingerprint
+    assert run.steps == uninterrupted.steps
+
+
+def test_a_directory_with_a_run_is_refused_before_training(small_run, tmp_path):
+    run, x = small_run
+    run.save(tmp_path / "run")
+    seen = []
+    with pytest.raises(RunError, match="already holds a run"):
+        resume(tmp_path / "run", seen)
+    assert seen == []
+
+
+def test_a_directory_that_cannot_be_is_refused_before_training(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "file", tmp_path / "file" / "run"):
+        seen = []
+        with pytest.raises(RunError, match="cannot be written"):
+            resume(place, seen)
+        assert seen == []
+    assert (tmp_path / "file").read_text() == "mine"

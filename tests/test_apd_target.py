@@ -1,0 +1,193 @@
+"""Freezing a module: the same outputs as data, the module left alone, bad ones refused."""
+
+import copy
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from problems import Formula, make_problem, numbers
+from torch import nn
+from torch.nn.functional import linear
+
+from apd import Target, TargetError
+
+
+def net_with_everything() -> nn.Module:
+    """Batch norm with statistics of its own, dropout, buffers."""
+    draw = numbers(81)
+    net = nn.Sequential(
+        nn.Linear(5, 7), nn.BatchNorm1d(7), nn.GELU(), nn.Dropout(0.5), nn.Linear(7, 4)
+    ).double()
+    net[1].running_mean.copy_(draw(7))
+    net[1].running_var.copy_(draw(7).exp())
+    return net
+
+
+def test_a_target_computes_what_the_module_computes(problem):
+    torch.testing.assert_close(
+        problem.target(problem.x), oracles.forward(problem.module, problem.x)
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 130])
+def test_any_batch_size_will_do(problem, n):
+    x = numbers(n)(n, *problem.target.input_shape)
+    torch.testing.assert_close(problem.target(x), oracles.forward(problem.module, x))
+
+
+def test_an_example_of_two_inputs_is_enough():
+    problem = make_problem("tms-1")
+    target = Target.of(problem.module, problem.x[:2])
+    torch.testing.assert_close(target(problem.x), problem.target(problem.x))
+    assert target.fingerprint == problem.target.fingerprint
+
+
+def test_a_module_in_training_is_followed_in_evaluation():
+    net, x = net_with_everything().train(), numbers(82)(9, 5)
+    target = Target.of(net, x)
+    expected = copy.deepcopy(net).eval()
+    torch.testing.assert_close(target(x), oracles.forward(expected, x))
+    assert torch.equal(target(x), target(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_module_is_left_as_it_was(training):
+    net, x = net_with_everything().train(training), numbers(82)(9, 5)
+    net[0].bias.requires_grad_(False)
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    identities = [id(parameter) for parameter in net.parameters()]
+    grads = [parameter.requires_grad for parameter in net.parameters()]
+    random_state = torch.get_rng_state()
+    Target.of(net, x)
+    assert [module.training for module in net.modules()] == [training] * 6
+    assert [parameter.requires_grad for parameter in net.parameters()] == grads
+    assert [id(parameter) for parameter in net.parameters()] == identities
+    assert all(parameter.grad is None for parameter in net.parameters())
+    for name, tensor in net.state_dict().items():
+        assert torch.equal(tensor, state[name])
+    for module in net.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert not module._backward_hooks
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
+def test_later_changes_to_the_module_do_not_reach_the_target():
+    net, x = net_with_everything(), numbers(82)(9, 5)
+    target = Target.of(net, x)
+    before, fingerprint = target(x), target.fingerprint
+    with torch.no_grad():
+        for tensor in net.state_dict().values():
+            tensor.zero_()
+    assert torch.equal(target(x), before)
+    assert target.fingerprint == fingerprint
+
+
+def test_other_weights_make_another_target_and_leave_this_one():
+    problem = make_problem("mlp-1")
+    before = problem.target(problem.x)
+    changed = problem.target.with_weights({"4.weight": torch.zeros(4, 6, dtype=torch.float64)})
+    bias = problem.module[4].bias.detach()
+    torch.testing.assert_close(changed(problem.x), bias.expand(9, 4))
+    assert torch.equal(problem.target(problem.x), before)
+
+
+def test_fingerprints_tell_weights_computations_and_sites_apart():
+    net, x = make_problem("mlp-1").module, make_problem("mlp-1").x
+    nudged = copy.deepcopy(net)
+    with torch.no_grad():
+        nudged[2].bias[3] += 1e-15
+    others = [
+        Target.of(nudged, x),
+        Target.of(copy.deepcopy(net).float(), x.float()),
+        Target.of(nn.Sequential(*net[:3], nn.Sigmoid(), net[4]), x),
+        Target.of(net, x, ("0.weight",)),
+    ]
+    same = Target.of(copy.deepcopy(net), x[:3])
+    fingerprints = {target.fingerprint for target in others}
+    assert len(fingerprints) == 4
+    assert same.fingerprint == make_problem("mlp-1").target.fingerprint not in fingerprints
+
+
+def test_inputs_are_taken_in_the_targets_precision():
+    target = make_problem("mlp-1").target
+    x = make_problem("mlp-1").x
+    prepared = target.prepare(x.float().numpy())
+    assert prepared.dtype == torch.float64
+    assert torch.equal(prepared, x.float().double())
+
+
+@pytest.mark.parametrize("x", [np.zeros((3, 6)), np.zeros((3, 5, 1)), np.zeros(3)])
+def test_inputs_of_another_shape_are_refused(x):
+    with pytest.raises(TargetError, match=r"an input has shape \(.*\); the target takes \(5,\)"):
+        make_problem("mlp-1").target.prepare(x)
+
+
+def test_integers_are_no_inputs_to_floats():
+    with pytest.raises(TargetError, match=r"the inputs are torch\.int64.*torch\.float64"):
+        make_problem("mlp-1").target.prepare(np.zeros((3, 5), dtype=np.int64))
+
+
+def refusal(formula, x=None, **parameters) -> str:
+    draw = numbers(83)
+    with pytest.raises(TargetError) as caught:
+        Target.of(Formula(formula, W=draw(4, 6), **parameters), draw(9, 6) if x is None else x)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_two_inputs_are_refused():
+    class Two(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    with pytest.raises(TargetError, match="missing a required argument: 'y'"):
+        Target.of(Two(), numbers(84)(9, 6))
+
+
+def test_two_outputs_are_refused():
+    assert "returns 2 tensors" in refusal(lambda net, x: (linear(x, net.W), x))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_name(value):
+    net = make_problem("mlp-1").module
+    broken = copy.deepcopy(net)
+    with torch.no_grad():
+        broken[2].bias[1] = value
+    with pytest.raises(TargetError, match=r"the target's 2\.bias holds NaN or infinity"):
+        Target.of(broken, make_problem("mlp-1").x)
+
+
+@pytest.mark.parametrize(
+    ("formula", "shape"),
+    [
+        (lambda net, x: linear(x, net.W)[:, None], r"(9, 1, 4)"),
+        (lambda net, x: linear(x, net.W).mean(1), r"(9,)"),
+        (lambda net, x: linear(x, net.W).mean(0, keepdim=True), r"(1, 4)"),
+        (lambda net, x: linear(x, net.W).argmax(1, keepdim=True), r"(9, 1)"),
+    ],
+)
+def test_outputs_that_are_no_vector_per_input_are_refused(formula, shape):
+    assert shape in refusal(formula)
+
+
+def test_an_operator_that_is_not_supported_is_named():
+    assert "aten.bernoulli" in refusal(lambda net, x: linear(x.sigmoid().bernoulli(), net.W))
+
+
+def test_a_module_that_cannot_be_traced_is_refused():
+    message = refusal(lambda net, x: linear(x, net.W) if x.mean() > 0 else linear(-x, net.W))
+    assert "cannot be traced" in message
+
+
+def test_a_module_that_is_random_even_in_evaluation_is_refused():
+    assert refusal(lambda net, x: linear(nn.functional.dropout(x, 0.5, training=True), net.W))
+
+
+def test_a_target_without_weight_matrices_is_refused():
+    net = Formula(lambda net, x: x * net.scale, scale=numbers(85)(6))
+    with pytest.raises(TargetError, match="no weight matrices"):
+        Target.of(net, numbers(86)(9, 6))

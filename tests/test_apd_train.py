@@ -1,0 +1,262 @@
+"""Training: each step's record against the oracles, the merging and burying, published figures."""
+
+import copy
+import math
+
+import oracles
+import pytest
+import torch
+from problems import Problem, make_problem, numbers
+
+import apd
+from apd import Config, recovery
+from apd.train import (
+    OUTPUT_LOSSES,
+    active_count,
+    batch,
+    begin,
+    component_count,
+    scales_of,
+    settle,
+    train,
+)
+
+
+def reference(n: int = 150) -> torch.Tensor:
+    return numbers(101)(n, 5)
+
+
+def copy_of(components: apd.Components) -> apd.Components:
+    return apd.Components(
+        {
+            s: type(f)(f.U.detach().clone(), f.V.detach().clone())
+            for s, f in components.factors.items()
+        }
+    )
+
+
+@pytest.mark.parametrize("loss", ["mse", "kl"])
+@pytest.mark.parametrize("name", ["mlp-1", "mlp-2"])
+def test_the_first_record_is_what_the_oracles_say(name, loss):
+    problem = make_problem(name)
+    config = Config(
+        components=11, rank=int(name[-1]), active=2.0, batch_size=8, seed=5, loss=loss, steps=10
+    )
+    training = begin(problem.target, config)
+    before, x = copy_of(training.components), reference()
+    record = next(train(problem.target, x, config, training))
+
+    small = batch(x, config, 0)
+    seen = Problem(problem.module, problem.target, before, small, problem.chosen)
+    strength = oracles.rms_over_outputs(oracles.effects(seen).sum(1))
+    mask = oracles.topk(strength, round(11 / 4 * 8))  # training starts at a quarter of them
+    usage = mask.double().mean(0)
+    outputs = oracles.forward(problem.module, x)
+    weights = [problem.target.weight(site) for site in problem.target.sites]
+
+    assert (record.step, record.active) == (0, 11 / 4)
+    mean_square = sum(w.square().sum() for w in weights) / sum(w.numel() for w in weights)
+    assert math.isclose(record.faithfulness, oracles.faithfulness(seen) / mean_square, rel_tol=1e-9)
+    run_alone = oracles.forward(problem.module, small)
+    slow = {"mse": oracles.mse, "kl": oracles.kl}[loss](
+        run_alone, oracles.masked_outputs(seen, mask)
+    )
+    scale = outputs.var(0).mean().item() if loss == "mse" else 1
+    assert math.isclose(record.minimality, slow / scale, rel_tol=1e-9)
+    undivided = sum(w.norm().item() ** config.schatten_p for w in weights)
+    bound = oracles.factor_bound(seen, usage, config.schatten_p)
+    assert math.isclose(record.simplicity, bound / undivided, rel_tol=1e-6)
+    torch.testing.assert_close(training.usage, 0.01 * usage)
+
+
+def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses():
+    """Adam's first step is the learning rate times the gradient's sign."""
+    problem = make_problem("mlp-2")
+    config = Config(components=11, rank=2, batch_size=8, warmup=0.0, learning_rate=1e-3, steps=10)
+    training = begin(problem.target, config)
+    before, x = copy_of(training.components), reference()
+    next(train(problem.target, x, config, training))
+
+    small = batch(x, config, 0)
+    seen = Problem(problem.module, problem.target, before, small, problem.chosen)
+    strength = oracles.rms_over_outputs(oracles.effects(seen).sum(1))
+    mask = oracles.topk(strength, round(11 / 4 * 8))
+    usage = mask.double().mean(0)
+    scales = scales_of(problem.target, x, config)
+
+    def loss(components: apd.Components) -> float:
+        made = Problem(problem.module, problem.target, components, small, problem.chosen)
+        outputs = oracles.forward(problem.module, small)
+        return (
+            oracles.faithfulness(made) / scales.weights.item()
+            + 2 * oracles.mse(outputs, oracles.masked_outputs(made, mask)) / scales.outputs.item()
+            + 10 * oracles.factor_bound(made, usage, 0.9) / scales.simplicity.item()
+        )
+
+    for k, (old, new) in enumerate(
+        zip(before.tensors(), training.components.tensors(), strict=True)
+    ):
+        place = (3 + k, 1, 2)
+        slopes = []
+        for sign in (1, -1):
+            moved = copy_of(before)
+            moved.tensors()[k][place] += sign * 1e-5
+            slopes.append(loss(moved))
+        slope = (slopes[0] - slopes[1]) / 2e-5
+        assert math.isclose(
+            (new - old)[place].item(), -1e-3 * math.copysign(1, slope), rel_tol=1e-3
+        )
+
+
+def test_the_records_follow_the_schedules():
+    config = Config(components=12, active=0.5, steps=40, batch_size=16, relaxation=2.0)
+    run = apd.decompose(make_problem("mlp-1").target, reference(), config)
+    assert [step.step for step in run.steps] == list(range(40))
+    active = [step.active for step in run.steps]
+    assert active[0] == 3
+    assert active[12:25] == [0.5] * 13
+    assert active[25:] == [1.0] * 15
+    assert all(a > b for a, b in zip(active[:12], active[1:13], strict=True))
+
+
+def test_batches_are_rows_of_the_reference_fixed_by_seed_and_step():
+    x = torch.arange(150.0)[:, None]
+    config = Config(batch_size=64, seed=4)
+    rows = batch(x, config, 7)
+    assert rows.shape == (64, 1)
+    assert set(rows.flatten().tolist()) <= set(range(150))
+    assert torch.equal(rows, batch(x, config, 7))
+    assert not torch.equal(rows, batch(x, config, 8))
+    assert not torch.equal(rows, batch(x, Config(batch_size=64, seed=5), 7))
+
+
+def test_defaults_follow_the_targets_size():
+    target = make_problem("mlp-1").target
+    assert component_count(target, Config()) == 7
+    assert active_count(target, Config()) == 7 / 8
+    assert component_count(target, Config(components=3)) == 3
+    assert active_count(target, Config(components=3, active=1.5)) == 1.5
+
+
+def same(first: apd.Run, second: apd.Run) -> bool:
+    pairs = zip(first.components.tensors(), second.components.tensors(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_seed_fixes_every_bit(small_run):
+    run, x = small_run
+    target = make_problem("mlp-1").target
+    torch.manual_seed(12345)
+    again = apd.decompose(target, x, run.config)
+    assert same(run, again)
+    assert run.steps == again.steps
+    assert torch.equal(run.rows, again.rows)
+    assert run.fingerprint == again.fingerprint
+    other = apd.decompose(target, x, run.config.model_copy(update={"seed": 99}))
+    assert not same(run, other)
+    assert not torch.equal(run.rows, other.rows)
+
+
+def settled(usage: list[float], active: float, cosine: float = 0.8) -> tuple:
+    """Components 1 and 4 parallel, five steps into training, then settled."""
+    problem = make_problem("mlp-2")
+    config = Config(components=7, rank=2, batch_size=16, steps=50)
+    training = begin(problem.target, config)
+    steps = train(problem.target, reference(), config, training)
+    for _ in range(5):
+        next(steps)
+    with torch.no_grad():
+        for U, V in training.components.factors.values():
+            U[4], V[4] = 0.5 * U[1], V[1]
+        training.usage.copy_(torch.tensor(usage))
+    before = copy_of(training.components)
+    settle(training, active, cosine)
+    return before, training, steps
+
+
+def is_zero(components: apd.Components, c: int) -> bool:
+    return all(tensor[c].count_nonzero() == 0 for tensor in components.tensors())
+
+
+def test_settling_merges_what_is_parallel_and_buries_the_dead():
+    usage = [0.3, 0.2, 0.001, 0.3, 0.1, 0.0, 0.029]
+    before, training, _ = settled(usage, active=2.1)  # dead below 0.1 * 2.1 / 7 = 0.03
+    zero = [is_zero(training.components, c) for c in range(7)]
+    assert zero == [False, False, True, False, True, True, True]
+    for c in (0, 3):
+        for site, weight in before.component(c).items():
+            assert torch.equal(training.components.component(c)[site], weight)
+    both = {site: 1.5 * weight for site, weight in before.component(1).items()}
+    torch.testing.assert_close(training.components.component(1), both)
+    assert math.isclose(training.usage[1].item(), 0.3, rel_tol=1e-6)
+    assert training.usage[4] == 0
+
+
+def test_a_survivor_counts_what_it_takes_in():
+    """Two halves of one mechanism, each used too seldom by itself, live on as one."""
+    usage = [0.3, 0.02, 0.3, 0.3, 0.02, 0.3, 0.3]
+    _, training, _ = settled(usage, active=2.1)
+    assert not is_zero(training.components, 1)
+    assert is_zero(training.components, 4)
+
+
+def test_below_the_cosine_nothing_is_merged():
+    usage = [0.3] * 7
+    before, training, _ = settled(usage, active=2.1, cosine=1.0)
+    copied = copy.copy(before.tensors())
+    with torch.no_grad():
+        for old, new in zip(copied, training.components.tensors(), strict=True):
+            assert torch.equal(old[[0, 2, 3, 5, 6]], new[[0, 2, 3, 5, 6]])
+
+
+def test_the_buried_stay_zero_while_training_goes_on():
+    _, training, steps = settled([0.3, 0.2, 0.001, 0.3, 0.1, 0.0, 0.029], active=2.1)
+    alive_before = training.components.component(0)["0.weight"].clone()
+    for _ in range(10):
+        next(steps)
+    assert all(is_zero(training.components, c) for c in (2, 4, 5, 6))
+    assert not torch.equal(training.components.component(0)["0.weight"], alive_before)
+
+
+def test_dead_components_of_a_run_are_exactly_zero(tms):
+    zero = [is_zero(tms.run.components, c) for c in range(20)]
+    assert zero == [rank == 0 for rank in tms.run.ranks]
+    assert 5 <= zero.count(True) <= 15
+
+
+def test_short_trainings_do_not_bury_what_is_used():
+    """How often a component was used counts from the first step, not from zero."""
+    config = Config(components=4, active=2.0, steps=10, batch_size=64)
+    run = apd.decompose(make_problem("mlp-1").target, reference(300), config)
+    assert [is_zero(run.components, c) for c in range(4)].count(True) <= 1
+
+
+def test_published_figures_on_five_features_in_two_dimensions(tms):
+    """APD paper: MMCS 0.998, ML2R 0.893; SPD paper: 1.000, 0.993 (arXiv 2501.14926, 2506.20790)."""
+    weight = tms.run.target.weight("W")
+    components = torch.stack([tms.run.components.component(c)["W"] for c in range(20)])
+    assert recovery.mmcs(weight, components) >= 0.998
+    assert 0.95 <= recovery.ml2r(weight, components) <= 1.05
+    assert recovery.distinct(weight, components) == 5
+
+
+def test_the_known_mechanisms_are_the_components_found(tms):
+    """Each ground-truth mechanism, whole, is one component, whole."""
+    found = [tms.run.components.component(c)["W"].flatten() for c in range(20)]
+    for mechanism in tms.toy.mechanisms:
+        truth = mechanism["W"].flatten()
+        cosines = [torch.cosine_similarity(truth, other, dim=0).item() for other in found]
+        assert max(cosines) > 0.99
+
+
+def test_training_is_faithful_and_minimal_in_the_end(tms):
+    first, last = tms.run.steps[0], tms.run.steps[-1]
+    assert first.faithfulness > 0.3
+    assert last.faithfulness < 1e-3
+    assert last.minimality < 0.05 * first.minimality
+    residual = tms.run.components.residual(tms.run.target)["W"]
+    assert residual.square().mean() < 1e-3 * tms.run.target.weight("W").square().mean()
+
+
+def test_every_loss_in_the_settings_has_a_function():
+    assert set(OUTPUT_LOSSES) == {"mse", "kl"}
