@@ -43,7 +43,7 @@ class Config(BaseModel):
         seed: fixes the initial components, the rows and the batches.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     components: Count | None = None
     rank: Count = 1

@@ -22,7 +22,7 @@ from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoi
 from apd.config import Config
 from apd.errors import ReferenceError
 from apd.hooks import capture
-from apd.store import Saved, read_run, write_run
+from apd.store import Saved, claim, read_run, write_run
 from apd.target import Target
 from apd.threads import threads_for
 from apd.train import Step, active_count, begin, masked_outputs, train
@@ -172,6 +172,8 @@ def decompose(
     fingerprint = fingerprint_of(x)
     directory = Path(directory) if directory is not None else None
     belongs_to = identity(target, fingerprint, config)
+    if directory is not None:
+        claim(directory)
     if directory is not None and (directory / CHECKPOINT).is_file():
         training, steps = read_checkpoint(directory, target, config, belongs_to)
     else:

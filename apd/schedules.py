@@ -18,7 +18,9 @@ def release(progress: float, start: float, end: float) -> float:
     The simplicity penalty shrinks what it selects; released once the active sets have settled, it
     leaves the selection and lets the norms recover.
     """
-    return min(1.0, max(0.0, (end - progress) / (end - start)))
+    if progress <= start:
+        return 1.0
+    return max(0.0, (end - progress) / (end - start)) if progress < end else 0.0
 
 
 def active(

@@ -55,14 +55,27 @@ def is_run(directory: Path) -> bool:
     return (directory / MANIFEST).is_file()
 
 
+def claim(directory: Path) -> None:
+    """Make a directory that a run can be written to.
+
+    Raises:
+        RunError: a finished run is there already, or the directory cannot be made.
+    """
+    if is_run(directory):
+        raise RunError(f"{directory} already holds a run")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{directory} cannot be written: {reason(error)}") from error
+
+
 def write_run(directory: Path, saved: Saved) -> None:
     """Write a finished run; the manifest comes last, so a directory that has one is whole.
 
     Raises:
         RunError: a finished run is there already, or the directory cannot be written.
     """
-    if is_run(directory):
-        raise RunError(f"{directory} already holds a run")
+    claim(directory)
     write_tensors(directory / TARGET, dict(saved.target.state))
     write_tensors(directory / COMPONENTS, factor_tensors(saved.components))
     write_tensors(

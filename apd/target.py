@@ -51,6 +51,7 @@ class Target:
                 finite, or the outputs are not one vector per input.
         """
         graph, state = trace(module, example)
+        example = example.to(CONSTANTS[graph.input_dtype])
         for name, tensor in state.items():
             if not bool(torch.isfinite(tensor).all()):
                 raise TargetError(f"the target's {name} holds NaN or infinity")

@@ -32,7 +32,7 @@ def trace(
         TargetError: the module cannot be followed, or calls an operator that is not supported.
     """
     frozen = copy.deepcopy(module).eval().requires_grad_(False)
-    program = export(frozen, example)
+    program = export(frozen, in_precision_of(frozen, example))
     signature = program.graph_signature
     inputs, outputs = list(signature.user_inputs), list(signature.user_outputs)
     if len(inputs) != 1 or len(outputs) != 1:
@@ -40,21 +40,31 @@ def trace(
             f"the target takes {len(inputs)} inputs and returns {len(outputs)} tensors; "
             "one of each is supported"
         )
-    named: dict[str, str] = {
-        **signature.inputs_to_parameters,
-        **signature.inputs_to_buffers,
-        **signature.inputs_to_lifted_tensor_constants,
+    tensors: dict[str, Any] = {**program.state_dict, **program.constants}
+    own_name = {id(tensor): name for name, tensor in reversed(tensors.items())}
+    named = {
+        placeholder: own_name[id(tensors[name])]
+        for placeholder, name in {
+            **signature.inputs_to_parameters,
+            **signature.inputs_to_buffers,
+            **signature.inputs_to_lifted_tensor_constants,
+        }.items()
     }
     graph = Graph(
         input=str(inputs[0]),
         input_shape=tuple(example.shape[1:]),
-        input_dtype=str(example.dtype),
+        input_dtype=str(in_precision_of(frozen, example).dtype),
         tensors=named,
         nodes=[encode_node(node) for node in program.graph.nodes if node.op == "call_function"],
         output=str(outputs[0]),
     )
-    tensors: dict[str, Any] = {**program.state_dict, **program.constants}
     return graph, {name: tensors[name].detach().clone() for name in named.values()}
+
+
+def in_precision_of(module: nn.Module, x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
+    """Floats in the module's own precision; integers as they are."""
+    dtypes = [tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()]
+    return x.to(dtypes[0]) if dtypes and x.is_floating_point() else x
 
 
 def export(module: nn.Module, example: Shaped[Tensor, "n *shape"]) -> torch.export.ExportedProgram:
@@ -63,12 +73,15 @@ def export(module: nn.Module, example: Shaped[Tensor, "n *shape"]) -> torch.expo
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            with torch.no_grad():
+                module(example)
             program = torch.export.export(module, (example,), dynamic_shapes=free_batch)
             return program.run_decompositions({})
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise TargetError(
-            f"the target cannot be traced on an input of shape {tuple(example.shape)}: {reason}"
+            f"the target cannot be traced on {example.dtype} inputs of shape "
+            f"{tuple(example.shape)}: {reason}"
         ) from error
 
 

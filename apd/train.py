@@ -208,12 +208,12 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
     """
     weights = [target.weight(site) for site in target.sites]
     total = torch.stack([w.square().sum() for w in weights]).sum()
-    outputs = target(reference[:4096])
-    if not bool(outputs.var(0).mean() > 0):
+    variance = target(reference[:4096]).var(0, correction=0).mean()
+    if not bool(variance > 0):
         raise ReferenceError("the target's outputs are the same on all of the reference")
     return Scales(
         weights=total / sum(w.numel() for w in weights),
-        outputs=outputs.var(0).mean() if config.loss == "mse" else torch.ones_like(total),
+        outputs=variance if config.loss == "mse" else torch.ones_like(variance),
         simplicity=torch.stack([w.norm() ** config.schatten_p for w in weights]).sum(),
     )
 

@@ -174,12 +174,10 @@ class NaiveRun(Run):
         """Outputs, attributions to the predicted output, strengths; see `apd.Run.explain`."""
         if output != "predicted":
             raise ValueError(f"the naive form explains the predicted output, not {output!r}")
-        with torch.no_grad():
-            outputs, by_output = effects(
-                self.network, self.components.factors, self.target.prepare(x)
-            )
-            rows = torch.arange(len(x), device=outputs.device)
-            chosen = torch.stack(by_output)[outputs.argmax(1), rows]
+        inputs = self.target.prepare(x)
+        outputs, by_output = effects(self.network, self.components.factors, inputs)
+        rows = torch.arange(len(x), device=outputs.device)
+        chosen = torch.stack(by_output)[outputs.argmax(1), rows]
         return as_array(outputs), as_array(chosen), as_array(chosen.sum(1).abs())
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -82,7 +82,9 @@ def show(rows: list[Row], console: Console) -> None:
         if any(getattr(row, column[0]) is not None for row in rows)
     }
     for heading in used:
-        table.add_column(heading, justify="left" if heading == "experiment" else "right")
+        table.add_column(
+            heading, justify="left" if heading == "experiment" else "right", no_wrap=True
+        )
     for i, row in enumerate(rows):
         last = i + 1 == len(rows) or rows[i + 1].section != row.section
         table.add_row(*(cell(row, *column) for column in used.values()), end_section=last)

@@ -26,7 +26,7 @@ from measure import set_threads
 from rich.console import Console
 from rows import Row, show, write
 
-WIDTH = 160
+WIDTH = 180
 SECTIONS = {
     "training": training.rows,
     "scoring": scoring.rows,

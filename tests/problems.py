@@ -141,12 +141,12 @@ def random_mask(n: int, count: int) -> Tensor:
 
 def random_evidence(n: int, seed: int, count: int = 7, sites: int = 3, d: int = 4) -> Evidence:
     """Evidence without a network behind it: correlated attributions, components of all rates."""
-    rng = np.random.default_rng(seed)
+    rng, fixed = np.random.default_rng(seed), np.random.default_rng(99)
     outputs = rng.normal(size=(n, d))
-    mixing = np.random.default_rng(99).normal(size=(sites * count, sites * count))
-    centres = np.random.default_rng(98).normal(size=(d, sites * count))
     prediction = outputs.argmax(1)
-    flat = centres[prediction] + rng.normal(size=(n, sites * count)) @ mixing
+    centres = 2 * fixed.normal(size=(d, sites * count))
+    common = rng.normal(size=(n, 2)) @ fixed.normal(size=(2, sites * count))
+    flat = centres[prediction] + common + 0.2 * rng.normal(size=(n, sites * count))
     return Evidence(
         outputs=outputs,
         prediction=prediction,

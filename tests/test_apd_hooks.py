@@ -5,7 +5,7 @@ import pytest
 import torch
 from problems import make_problem, random_mask
 
-from apd.hooks import capture, replace, uses
+from apd.hooks import capture, replace
 from apd.train import masked_outputs
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -22,7 +22,7 @@ def test_captured_outputs_are_the_modules(problem):
 def test_every_use_of_every_site_is_captured_once(problem):
     _, captures = capture(problem.target, problem.x)
     captured = [capture.use for capture in captures]
-    assert sorted(use.node for use in captured) == sorted(u.node for u in uses(problem.target))
+    assert sorted(use.node for use in captured) == sorted(u.node for u in problem.target.uses)
     assert {use.site for use in captured} == set(problem.target.sites)
 
 

@@ -143,7 +143,7 @@ def test_two_inputs_are_refused():
         def forward(self, x, y):
             return x + y
 
-    with pytest.raises(TargetError, match="missing a required argument: 'y'"):
+    with pytest.raises(TargetError, match="missing 1 required positional argument: 'y'"):
         Target.of(Two(), numbers(84)(9, 6))
 
 

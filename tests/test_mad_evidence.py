@@ -1,0 +1,45 @@
+"""Evidence: what is gathered from a decomposition, block by block."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from problems import random_evidence
+
+from mad.evidence import Evidence, concatenate, gather, strength_threshold
+
+
+@pytest.mark.parametrize("active", [0.01, 0.3, 1.0, 2.5, 6.9, 7.0, 50.0])
+def test_the_threshold_lets_that_many_through_on_average(active):
+    strengths = np.random.default_rng(0).random((40, 7))
+    threshold = strength_threshold(strengths, active)
+    expected = min(280, max(1, round(active * 40)))
+    assert (strengths >= threshold).sum() == expected
+    assert threshold == sorted(strengths.flatten(), reverse=True)[expected - 1]
+
+
+def test_rows_and_concatenation_undo_each_other():
+    evidence = random_evidence(30, seed=0)
+    parts = [evidence.rows(slice(0, 7)), evidence.rows(slice(7, 8)), evidence.rows(slice(8, 30))]
+    again = concatenate(parts)
+    for f in fields(Evidence):
+        assert np.array_equal(getattr(again, f.name), getattr(evidence, f.name))
+    mask = np.arange(30) % 3 == 0
+    assert np.array_equal(evidence.rows(mask).outputs, evidence.outputs[::3])
+
+
+@pytest.mark.parametrize("explain", ["predicted", "all", 1])
+def test_gathering_asks_the_decomposition(small_run, explain):
+    run, x = small_run[0], small_run[1][:9].numpy()
+    outputs, attributions, strengths = run.explain(x, explain)
+    threshold = float(np.median(strengths))
+    evidence = gather(run, x, explain, threshold)
+    active = np.array([[s >= threshold for s in row] for row in strengths])
+    assert active.any()
+    assert not active.all()
+    assert np.array_equal(evidence.active, active)
+    assert np.array_equal(evidence.outputs, outputs)
+    assert evidence.prediction.tolist() == [row.tolist().index(max(row)) for row in outputs]
+    assert np.array_equal(evidence.attributions, attributions)
+    assert np.array_equal(evidence.masked, run.masked_outputs(x, active))
+    assert np.array_equal(evidence.without_residual, run.outputs_without_residual(x))

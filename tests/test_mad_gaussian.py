@@ -1,0 +1,170 @@
+"""The Gaussian code, against loops over rows and an independent Ledoit-Wolf."""
+
+import math
+
+import numpy as np
+import oracles
+import pytest
+from sklearn.model_selection import KFold
+
+from mad.gaussian import GaussianCode
+
+N, D, K = 60, 7, 4
+
+
+@pytest.fixture(scope="module")
+def data():
+    """Correlated rows of four groups, the last of which is empty."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, K - 1, size=N)
+    group[:2] = 1
+    z = rng.normal(size=(K, D))[group] * 3 + rng.normal(size=(N, D)) @ rng.normal(size=(D, D))
+    z[:, 3] *= 50
+    return z, group
+
+
+@pytest.fixture(scope="module")
+def code(data):
+    return GaussianCode.fit(*data, K)
+
+
+@pytest.fixture(scope="module")
+def slow(data):
+    return oracles.Gaussian(*data, K)
+
+
+def lengths(slow, z, group):
+    return [slow.length(row, k) for row, k in zip(z, group, strict=True)]
+
+
+def test_means_borrow_one_row_from_the_overall_mean(code, data):
+    z, group = data
+    np.testing.assert_allclose(code.means, oracles.group_means(z, group, K))
+    np.testing.assert_allclose(code.means[K - 1], z.mean(0))
+    own = z[group == 1]
+    np.testing.assert_allclose(code.means[1], (own.sum(0) + z.mean(0)) / (len(own) + 1))
+
+
+def test_the_precision_is_that_of_the_shrunk_covariance(code, slow):
+    np.testing.assert_allclose(code.scale, slow.scale)
+    np.testing.assert_allclose(code.precision, np.linalg.inv(slow.covariance), rtol=1e-8)
+
+
+def test_code_lengths_are_those_of_the_loops(code, slow, data):
+    fresh = np.random.default_rng(1).normal(size=(9, D)) * 5
+    group = np.arange(9) % K
+    np.testing.assert_allclose(code.length(fresh, group), lengths(slow, fresh, group))
+    np.testing.assert_allclose(code.length(*data), lengths(slow, *data))
+
+
+def test_differences_of_code_lengths_are_log_density_ratios(code, slow):
+    """Two vectors of one group: bits apart by log2 of how much likelier the one is."""
+    from scipy.stats import multivariate_normal
+
+    z = np.random.default_rng(2).normal(size=(2, D))
+    density = multivariate_normal(
+        slow.means[0], slow.covariance * np.outer(slow.scale, slow.scale)
+    ).logpdf(z)
+    apart = np.diff(code.length(z, np.array([0, 0])))[0]
+    assert math.isclose(apart, (density[0] - density[1]) / math.log(2), rel_tol=1e-8)
+
+
+def test_the_typical_length_is_the_median_of_rows_not_fitted_on(code, data):
+    z, group = data
+    held_out = []
+    for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
+        fold = oracles.Gaussian(z[rows], group[rows], K)
+        held_out += lengths(fold, z[others], group[others])
+    assert math.isclose(code.typical, float(np.median(held_out)), rel_tol=1e-8)
+
+
+def test_bits_are_the_distance_from_the_typical_length(code, data):
+    np.testing.assert_allclose(code.bits(*data), np.abs(code.length(*data) - code.typical))
+
+
+def test_the_mean_itself_is_untypical(code):
+    group = np.arange(K)
+    assert code.length(code.means, group).max() < 1e-12
+    np.testing.assert_allclose(code.bits(code.means, group), code.typical)
+    assert code.typical > 1
+
+
+def test_a_vector_of_typical_length_costs_nothing(code, data):
+    z, group = data[0][:1], data[1][:1]
+    stretch = np.sqrt(code.typical / code.length(z, group))
+    at_typical = code.means[group] + stretch * (z - code.means[group])
+    np.testing.assert_allclose(code.bits(at_typical, group), 0, atol=1e-9)
+    for factor in (0.5, 2):
+        other = code.means[group] + factor * stretch * (z - code.means[group])
+        assert code.bits(other, group) > 0.5 * code.typical
+
+
+def test_fresh_rows_are_typical_on_average(code):
+    """Half of what the code never saw is longer than typical, half is shorter."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, K - 1, size=4000)
+    rng.normal(size=(K, D))
+    z = rng.normal(size=(4000, D))
+    fitted = GaussianCode.fit(z[:400], group[:400], K)
+    longer = (fitted.length(z[400:], group[400:]) > fitted.typical).mean()
+    assert 0.4 < longer < 0.6
+
+
+PARTS = np.array([[0, 3], [1, 6], [2, 4]])
+
+
+def test_part_bits_are_what_the_marginal_code_of_the_rest_saves(code, slow, data):
+    z, group = data
+    fast = code.part_bits(z, group, PARTS)
+    assert fast.shape == (N, 3)
+    for n in range(0, N, 7):
+        for p, part in enumerate(PARTS.tolist()):
+            rest = [j for j in range(D) if j not in part]
+            saved = slow.length(z[n], group[n]) - slow.length(z[n], group[n], rest)
+            assert math.isclose(fast[n, p], saved, rel_tol=1e-7, abs_tol=1e-9)
+
+
+def test_a_part_that_is_everything_saves_everything(code, data):
+    whole = code.part_bits(*data, np.arange(D)[None])
+    np.testing.assert_allclose(whole[:, 0], code.length(*data))
+
+
+def test_part_bits_are_never_negative_and_find_the_cause(code, data):
+    z, group = data
+    odd = z.copy()
+    odd[:, 6] += 40 * code.scale[6]
+    bits = code.part_bits(odd, group, PARTS)
+    assert code.part_bits(z, group, PARTS).min() >= 0
+    assert (bits.argmax(1) == 1).all()
+
+
+def test_units_do_not_matter(code, data):
+    z, group = data
+    units = np.array([1e-6, 1, 1e6, 3, 1, 1e3, 0.1])
+    other = GaussianCode.fit(z * units, group, K)
+    floor = 1e-3 * np.sqrt(np.mean((code.scale * units) ** 2))
+    assert (code.scale * units < floor).any()
+    kept = units[None] ** 0 * np.array([1, 2, 0.5, 3, 1, 4, 0.8])
+    np.testing.assert_allclose(
+        GaussianCode.fit(z * kept, group, K).bits(z * kept, group), code.bits(z, group), rtol=1e-8
+    )
+    assert np.isfinite(other.bits(z * units, group)).all()
+
+
+@pytest.mark.parametrize("columns", [[2], list(range(D))])
+def test_coordinates_that_never_varied_cost_bits_once_they_do(data, columns):
+    z, group = data[0].copy(), data[1]
+    z[:, columns] = 1.5
+    code = GaussianCode.fit(z, group, K)
+    assert np.isfinite(code.bits(z, group)).all()
+    odd = z.copy()
+    odd[:, 2] += 1
+    assert (code.bits(odd, group) > code.bits(z, group)).all()
+
+
+def test_more_coordinates_than_rows_can_be_coded():
+    rng = np.random.default_rng(3)
+    z, group = rng.normal(size=(20, 30)), np.zeros(20, dtype=int)
+    code = GaussianCode.fit(z, group, 1)
+    assert np.isfinite(code.bits(z, group)).all()
+    assert (code.bits(z + 10, group) > code.bits(z, group)).all()
