@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -13,7 +13,7 @@ WORTH_SHARING = 10**8
 
 
 @contextmanager
-def threads_for(target: Target, parts: int, rows: int) -> Iterator[None]:
+def threads_for(target: Target, parts: int, rows: int) -> Generator[None]:
     """Compute on one thread while every product is small, then give the caller's threads back.
 
     Sharing a product of less than `WORTH_SHARING` multiplications costs more in waiting than it

@@ -12,12 +12,10 @@ from jaxtyping import Bool, Float, Shaped
 from numpy.typing import NDArray
 
 from mad import store
-from mad.blocks import blocks
 from mad.calibration import conformal_p_values
 from mad.decomposition import Decomposition
 from mad.errors import InputError, ReferenceError
-from mad.evidence import gather
-from mad.profile import Account, Profile
+from mad.profile import Profile
 from mad.result import Result
 from mad.scores import MaskBits
 
@@ -90,9 +88,10 @@ class Detector:
         calibrated: Shaped[np.ndarray, "m *shape"],
     ) -> Detector:
         profile = Profile.fit(decomposition, profiled, explain)
-        bare = cls(decomposition, explain, profiled, calibrated, profile, np.empty(0))
-        calibration = np.sort(bare.score(calibrated).bits)
-        return cls(decomposition, explain, profiled, calibrated, profile, calibration)
+        calibration = np.sort(profile.account(decomposition, calibrated, explain).total)
+        return cls(
+            decomposition, explain, profiled, calibrated, profile, calibration.round(DECIMALS)
+        )
 
     def explaining(self, explain: str | int) -> Detector:
         """The same detector with the attributions about another output.
@@ -136,27 +135,16 @@ class Detector:
         x = np.asarray(x)
         check_shape(x, self.decomposition)
         finite = np.isfinite(x).reshape(len(x), -1).all(1)
-        accounts: list[Account] = []
-        for part, block in blocks(x):
-            sound = np.where(np.isfinite(block), block, np.zeros((), block.dtype))
-            evidence = gather(
-                self.decomposition, sound, self.explains, float(self.profile.threshold)
-            )
-            accounts.append(self.profile.account(evidence.rows(slice(part.stop - part.start))))
-            if progress is not None:
-                progress(part.stop)
-        total = marked(np.concatenate([a.total for a in accounts]), finite)
+        account = self.profile.account(self.decomposition, x, self.explains, progress)
+        total = marked(account.total, finite)
         return Result(
             bits=total,
             p_value=conformal_p_values(total, self.calibration),
-            prediction=np.where(finite, np.concatenate([a.prediction for a in accounts]), -1),
+            prediction=np.where(finite, account.prediction, -1),
             finite=finite,
-            terms={
-                name: marked(np.concatenate([a.terms[name] for a in accounts]), finite)
-                for name in self.profile.scores
-            },
-            components=np.concatenate([a.components for a in accounts]),
-            component_bits=marked(np.concatenate([a.component_bits for a in accounts]), finite),
+            terms={name: marked(bits, finite) for name, bits in account.terms.items()},
+            components=account.components,
+            component_bits=marked(account.component_bits, finite),
             rates=self.rates,
         )
 

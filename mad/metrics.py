@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
+
+ROUNDING = 1e-12
 
 
 def auroc(clean: Float[np.ndarray, "n"], anomalous: Float[np.ndarray, "m"]) -> float:
@@ -16,7 +18,7 @@ def auroc(clean: Float[np.ndarray, "n"], anomalous: Float[np.ndarray, "m"]) -> f
 def tpr_at_fpr(
     clean: Float[np.ndarray, "n"], anomalous: Float[np.ndarray, "m"], fpr: float
 ) -> float:
-    """Share of anomalies above the lowest threshold that at most `fpr` of clean inputs exceed."""
-    allowed = int(np.floor(fpr * len(clean)))
-    threshold = np.sort(clean)[::-1][allowed]
-    return float((anomalous > threshold).mean())
+    """The largest share of anomalies found at any threshold that `fpr` of clean inputs reach."""
+    labels = np.repeat([0, 1], [len(clean), len(anomalous)])
+    false, true, _ = roc_curve(labels, np.concatenate([clean, anomalous]), drop_intermediate=False)
+    return float(true[false <= fpr + ROUNDING].max())

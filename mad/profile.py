@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -77,8 +78,38 @@ class Profile:
             {name: score.fit(evidence, ranks) for name, score in SCORES.items()},
         )
 
-    def account(self, evidence: Evidence) -> Account:
-        """Score a block of inputs."""
+    def account(
+        self,
+        decomposition: Decomposition,
+        x: Shaped[np.ndarray, "n *shape"],
+        explain: str | int,
+        progress: Callable[[int], object] | None = None,
+    ) -> Account:
+        """Score inputs, block by block.
+
+        Args:
+            decomposition: the decomposed network.
+            x: inputs; what is not finite in them counts as zero.
+            explain: which output the attributions are about, as fitted.
+            progress: called with the number of rows done so far.
+        """
+        accounts: list[Account] = []
+        for part, block in blocks(x):
+            sound = np.where(np.isfinite(block), block, np.zeros((), block.dtype))
+            evidence = gather(decomposition, sound, explain, float(self.threshold))
+            accounts.append(self.account_of(evidence.rows(slice(part.stop - part.start))))
+            if progress is not None:
+                progress(part.stop)
+        return Account(
+            terms={n: np.concatenate([a.terms[n] for a in accounts]) for n in self.scores},
+            total=np.concatenate([a.total for a in accounts]),
+            prediction=np.concatenate([a.prediction for a in accounts]),
+            components=np.concatenate([a.components for a in accounts]),
+            component_bits=np.concatenate([a.component_bits for a in accounts]),
+        )
+
+    def account_of(self, evidence: Evidence) -> Account:
+        """Score the evidence of a block of inputs."""
         terms = {name: score.bits(evidence) for name, score in self.scores.items()}
         by_component = sum(
             (self.scores[name].component_bits(evidence) for name in TOTAL),

@@ -230,14 +230,14 @@ def test_releasing_the_penalty_all_at_once_trains():
 # --- interruption ---------------------------------------------------------------------------
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
 def interrupted_at(last: int):
     def progress(step):
         if step.step == last:
-            raise Stop
+            raise StopError
 
     return progress
 
@@ -253,7 +253,7 @@ def uninterrupted():
 def stop_at(last: int, directory: Path, monkeypatch) -> Path:
     """Train until after the checkpoint before that step."""
     monkeypatch.setattr(apd.run, "CHECKPOINT_EVERY_S", -1.0)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         apd.decompose(
             make_problem("mlp-2").target,
             numbers(120)(150, 5),
@@ -370,7 +370,7 @@ def test_a_killed_process_can_be_taken_up_again(uninterrupted, tmp_path, request
 
 
 def test_a_directory_with_a_run_is_refused_before_training(small_run, tmp_path):
-    run, x = small_run
+    run, _x = small_run
     run.save(tmp_path / "run")
     seen = []
     with pytest.raises(RunError, match="already holds a run"):

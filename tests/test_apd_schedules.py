@@ -1,5 +1,6 @@
 """End points, order and shape of the schedules."""
 
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ STEPS = [k / 1000 for k in range(1001)]
 
 
 def falling(values) -> bool:
-    return all(a >= b for a, b in zip(values, values[1:], strict=False))
+    return all(a >= b for a, b in itertools.pairwise(values))
 
 
 def test_learning_rate_rises_in_a_line_and_falls_along_a_cosine():

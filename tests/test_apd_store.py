@@ -13,7 +13,6 @@ from problems import make_problem, numbers
 
 import apd
 from apd import Config, RunError
-from apd.components import initialise
 from apd.store import file_hash, history_tensor, steps_from
 from apd.train import Step
 
@@ -47,7 +46,7 @@ def rewrite(directory: Path, content) -> None:
 
 
 def test_a_run_comes_back_bit_for_bit(small_run, saved):
-    run, x = small_run
+    run, _x = small_run
     read = apd.load(saved)
     assert read.fingerprint == run.fingerprint
     assert read.target.fingerprint == run.target.fingerprint
@@ -225,7 +224,7 @@ def test_the_target_of_another_run_is_refused(saved, tmp_path):
 
 
 def test_a_graph_that_calls_anything_else_is_never_run(saved, tmp_path):
-    """Whoever changes the graph has to change the fingerprint too, and still gets no call through."""
+    """Whoever changes the graph must change the fingerprint too, and gets no call through."""
     content = manifest(saved)
     content["graph"]["nodes"][0] |= {"op": "os.system", "args": [f"touch {tmp_path}/sprung"]}
     rewrite(saved, content)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import oracles
 import pytest
+from scipy.stats import multivariate_normal
 from sklearn.model_selection import KFold
 
 from mad.gaussian import GaussianCode
@@ -59,8 +60,6 @@ def test_code_lengths_are_those_of_the_loops(code, slow, data):
 
 def test_differences_of_code_lengths_are_log_density_ratios(code, slow):
     """Two vectors of one group: bits apart by log2 of how much likelier the one is."""
-    from scipy.stats import multivariate_normal
-
     z = np.random.default_rng(2).normal(size=(2, D))
     density = multivariate_normal(
         slow.means[0], slow.covariance * np.outer(slow.scale, slow.scale)
@@ -140,15 +139,9 @@ def test_part_bits_are_never_negative_and_find_the_cause(code, data):
 
 def test_units_do_not_matter(code, data):
     z, group = data
-    units = np.array([1e-6, 1, 1e6, 3, 1, 1e3, 0.1])
+    units = np.array([1, 2, 0.5, 3, 1, 4, 0.8])
     other = GaussianCode.fit(z * units, group, K)
-    floor = 1e-3 * np.sqrt(np.mean((code.scale * units) ** 2))
-    assert (code.scale * units < floor).any()
-    kept = units[None] ** 0 * np.array([1, 2, 0.5, 3, 1, 4, 0.8])
-    np.testing.assert_allclose(
-        GaussianCode.fit(z * kept, group, K).bits(z * kept, group), code.bits(z, group), rtol=1e-8
-    )
-    assert np.isfinite(other.bits(z * units, group)).all()
+    np.testing.assert_allclose(other.bits(z * units, group), code.bits(z, group), rtol=1e-8)
 
 
 @pytest.mark.parametrize("columns", [[2], list(range(D))])

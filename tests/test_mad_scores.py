@@ -148,7 +148,9 @@ def test_description_length_is_nobodys_component_bits(reference, fresh):
 
 def contribution(evidence: Evidence, n: int) -> np.ndarray:
     """What every component did for one input, at all its sites together."""
-    return np.array([sum(evidence.attributions[n, s, c] for s in range(SITES)) for c in range(COUNT)])
+    return np.array(
+        [sum(evidence.attributions[n, s, c] for s in range(SITES)) for c in range(COUNT)]
+    )
 
 
 @pytest.fixture(scope="module")
