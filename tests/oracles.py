@@ -61,27 +61,22 @@ def parallel_pairs(weights: list[dict[str, Tensor]], cosine: float) -> list[tupl
 
 
 def effects(problem: Problem) -> Tensor:
-    """The derivative of every output along every P_c,l, one input at a time: [n, L, C, d]."""
+    """The derivative of every input's outputs along every P_c,l: [n, L, C, d]."""
     parameters = dict(problem.module.named_parameters())
-    components = all_weights(problem)
 
-    def effect(row: Tensor, site: str, component: dict[str, Tensor]) -> Tensor:
+    def effect(site: str, component: dict[str, Tensor]) -> Tensor:
         def outputs(weight: Tensor) -> Tensor:
-            changed = {**parameters, site: weight}
-            return functional_call(problem.module, changed, (row[None],))[0]
+            return functional_call(problem.module, {**parameters, site: weight}, (problem.x,))
 
         return derivative(outputs, parameters[site].detach(), component[site])
 
+    components = all_weights(problem)
     return torch.stack(
         [
-            torch.stack(
-                [
-                    torch.stack([effect(row, site, component) for component in components])
-                    for site in problem.target.sites
-                ]
-            )
-            for row in problem.x
-        ]
+            torch.stack([effect(site, component) for component in components], dim=1)
+            for site in problem.target.sites
+        ],
+        dim=1,
     )
 
 
