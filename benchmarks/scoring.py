@@ -26,7 +26,7 @@ from mad.blocks import ROWS
 FEATURES = 64
 SCORED = 8 * ROWS
 REFERENCE = 512
-LARGEST_NAIVE = 5e10
+MOST_WEIGHTS, MOST_PASSED = 4e8, 5e10
 PARAMETERS = (10**4, 10**5, 10**6, 10**7)
 OUTPUTS = (10, 100, 1000)
 QUICK = ((10**4, 10), (10**5, 100), (10**6, 10))
@@ -71,7 +71,7 @@ def measured(problem: Problem, device: str, threads: int, rounds: int) -> Row:
     detector = fitted(problem, device)
     network, x = problem.network(device), problem.inputs(SCORED, device)
     array = x.cpu().numpy()
-    feasible = naive_size(detector, network(x[:1]).shape[1]) <= LARGEST_NAIVE
+    feasible = is_feasible(detector, network(x[:1]).shape[1])
     works = {
         "ours": partial(detector.score, array),
         "plain": plain(network, x),
@@ -128,11 +128,15 @@ def naive(detector: Detector, problem: Problem, device: str) -> Detector:
     return dataclasses.replace(detector, decomposition=slow)
 
 
-def naive_size(detector: Detector, outputs: int) -> float:
-    """Numbers in all components' weights together, times the backward passes to be made."""
+def is_feasible(detector: Detector, outputs: int) -> bool:
+    """Whether the naive form has the memory and the time.
+
+    It needs all components' weights together, and passes over them once per output.
+    """
     run = detector.decomposition
-    weights = sum(math.prod(site.shape) for site in run.target.sites.values())
-    return run.components.count * weights * outputs
+    sizes = [math.prod(site.shape) for site in run.target.sites.values()]
+    weights = run.components.count * sum(sizes)
+    return weights <= MOST_WEIGHTS and weights * outputs <= MOST_PASSED
 
 
 def bits_difference(ours: Detector, slow: Detector, x: np.ndarray) -> float:

@@ -23,6 +23,7 @@ PROFILE_SHARE = 0.6
 FEWEST_PROFILE = 20
 FEWEST_CALIBRATION = 19
 DECIMALS = 6
+NUMBERS = "buif"
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,16 @@ class Detector:
             seed: fixes which rows profile and which calibrate.
 
         Raises:
-            ReferenceError: too few rows are left.
+            ReferenceError: too few rows are left, or some are not finite.
+            InputError: the reference does not have the decomposition's shape, or there is no such
+                output.
         """
         x = np.asarray(reference)
         check_shape(x, decomposition)
+        bad = np.flatnonzero(~finite_rows(x))
+        if len(bad):
+            raise ReferenceError(f"the reference holds NaN or infinity, first in row {bad[0]}")
+        check_output(decomposition, explain, x)
         unseen = np.random.default_rng(seed).permutation(decomposition.unseen_rows(x))
         count = round(PROFILE_SHARE * len(unseen))
         if count < FEWEST_PROFILE or len(unseen) - count < FEWEST_CALIBRATION:
@@ -101,12 +108,7 @@ class Detector:
         """
         if explain == self.explains:
             return self
-        width = self.decomposition.explain(self.profiled[:1], "predicted")[0].shape[1]
-        if explain not in ("predicted", "all", *range(width)):
-            raise InputError(
-                f"there is no output {explain!r} to explain; "
-                f"there are 'predicted', 'all', and 0 to {width - 1}"
-            )
+        check_output(self.decomposition, explain, self.profiled)
         return self._on(self.decomposition, explain, self.profiled, self.calibrated)
 
     @property
@@ -134,7 +136,7 @@ class Detector:
         """
         x = np.asarray(x)
         check_shape(x, self.decomposition)
-        finite = np.isfinite(x).reshape(len(x), -1).all(1)
+        finite = finite_rows(x)
         account = self.profile.account(self.decomposition, x, self.explains, progress)
         total = marked(account.total, finite)
         return Result(
@@ -184,9 +186,30 @@ def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
     Raises:
         InputError: with both shapes.
     """
+    if x.dtype.kind not in NUMBERS:
+        raise InputError(f"the inputs are {x.dtype}, which is no type of number")
     if x.ndim == 0 or len(x) == 0:
         raise InputError("there are no inputs to score")
     if x.shape[1:] != tuple(decomposition.input_shape):
         raise InputError(
             f"an input has shape {x.shape[1:]}; the target takes {decomposition.input_shape}"
+        )
+
+
+def finite_rows(x: NDArray[Any]) -> Bool[np.ndarray, "n"]:
+    """Whether a row holds neither NaN nor infinity."""
+    return np.isfinite(x).reshape(len(x), -1).all(1)
+
+
+def check_output(decomposition: Decomposition, explain: str | int, x: NDArray[Any]) -> None:
+    """Refuse an output to explain that the network does not have.
+
+    Raises:
+        InputError: with those it has.
+    """
+    width = decomposition.explain(x[:1], "predicted")[0].shape[1]
+    if explain not in ("predicted", "all", *range(width)):
+        raise InputError(
+            f"there is no output {explain!r} to explain; "
+            f"there are 'predicted', 'all', and 0 to {width - 1}"
         )

@@ -40,7 +40,10 @@ def write(directory: Path, detector: Detector) -> None:
     """
     package = type(detector.decomposition).__module__.partition(".")[0]
     if not (directory.is_dir() and any(directory.iterdir())):
-        detector.decomposition.save(directory)
+        try:
+            detector.decomposition.save(directory)
+        except Exception as error:
+            raise StoreError(f"the decomposition was not saved: {error}") from error
     elif load_decomposition(directory, package).fingerprint != detector.decomposition.fingerprint:
         raise StoreError(f"{directory} holds another decomposition than the detector's")
     arrays: Arrays = {
@@ -108,12 +111,15 @@ def load_decomposition(directory: Path, package: str) -> Decomposition:
     `mad.decompositions`; mad imports none by itself.
 
     Raises:
-        StoreError: no such loader is installed.
+        StoreError: no such loader is installed, or it refuses the directory.
     """
     loaders = entry_points(group=LOADERS)
     if package not in loaders.names:
         raise StoreError(f"{directory} needs the package {package!r} to be read")
-    return loaders[package].load()(directory)
+    try:
+        return loaders[package].load()(directory)
+    except Exception as error:
+        raise StoreError(f"the decomposition was not read: {error}") from error
 
 
 def pack(value: Any) -> Arrays:

@@ -107,16 +107,20 @@ NAMES = [f"{name}-{rank}" for name, row in TARGETS.items() for rank in (1, row[3
 
 
 @cache
+def make_target(name: str) -> tuple[nn.Module, Target, Tensor]:
+    """A module, the same as a target, and inputs."""
+    make, shape, _, _, patterns = TARGETS[name]
+    module, x = make(), numbers(5)(*shape)
+    return module, Target.of(module, x, patterns), x
+
+
+@cache
 def make_problem(name: str) -> Problem:
     """The problem "name-rank"."""
     name, _, rank = name.rpartition("-")
-    make, shape, count, _, patterns = TARGETS[name]
-    draw = numbers(5)
-    module, x = make(), draw(*shape)
-    target = Target.of(module, x, patterns)
-    components = random_components(target, count, int(rank), draw)
-    d = target(x).shape[1]
-    chosen = torch.arange(len(x)).mul(3).add(1) % d
+    module, target, x = make_target(name)
+    components = random_components(target, TARGETS[name][2], int(rank), numbers(7))
+    chosen = torch.arange(len(x)).mul(3).add(1) % target(x).shape[1]
     return Problem(module, target, components, x, chosen)
 
 

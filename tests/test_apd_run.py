@@ -1,9 +1,6 @@
 """`decompose` and what a run answers: arrays in, arrays out, row by row."""
 
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -338,35 +335,6 @@ def test_a_truncated_checkpoint_is_refused(halfway, share):
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(RunError, match=r"checkpoint\.safetensors cannot be read"):
         resume(path.parent)
-
-
-KILLED = """
-import os, signal, sys
-sys.path.append("tests")
-import torch; torch.set_num_threads(1)
-import apd, apd.run
-from problems import make_problem, numbers
-from test_apd_run import SETTINGS
-apd.run.CHECKPOINT_EVERY_S = -1.0
-apd.decompose(
-    make_problem("mlp-2").module, numbers(120)(150, 5), apd.Config(**SETTINGS),
-    directory=sys.argv[1],
-    progress=lambda step: step.step == 9 and os.kill(os.getpid(), signal.SIGKILL),
-)
-"""
-
-
-def test_a_killed_process_can_be_taken_up_again(uninterrupted, tmp_path, request):
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "run")]
-    done = subprocess.run(
-        command, cwd=request.config.rootpath, capture_output=True, timeout=120, check=False
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    seen = []
-    run = resume(tmp_path / "run", seen)
-    assert seen[0] == 9
-    assert run.fingerprint == uninterrupted.fingerprint
-    assert run.steps == uninterrupted.steps
 
 
 def test_a_directory_with_a_run_is_refused_before_training(small_run, tmp_path):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from problems import Formula, make_problem, numbers
 from torch import nn
-from torch.nn.functional import conv2d, linear
+from torch.nn.functional import linear
 
 from apd import Target, TargetError
-from apd.sites import Factors, LinearUse, TransposedUse
+from apd.sites import Factors, LinearUse, TransposedUse, find_sites
 
 N, P, C, M, I, O = 5, 6, 7, 2, 4, 3  # noqa: E741
 
@@ -57,34 +57,42 @@ def test_read_times_adjoint_is_the_bilinear_form_of_every_component(case, factor
             torch.testing.assert_close(fast[n, c], x[n] @ weights[c] @ g[n])
 
 
-def sites_of(formula, x, patterns=("*",), **parameters) -> dict:
-    target = Target.of(Formula(formula, **parameters), x, patterns)
-    return {name: [type(use) for use in site.uses] for name, site in target.sites.items()}
+# name of a weight -> (how it is applied to x [n, 6], its shape, the use that is)
+WAYS = {
+    "linear": (lambda net, x: linear(x, net.linear), (4, 6), LinearUse),
+    "biased": (lambda net, x: linear(x, net.biased, net.b), (4, 6), LinearUse),
+    "named": (lambda net, x: linear(input=x, weight=net.named, bias=net.b), (4, 6), LinearUse),
+    "matmul_T": (lambda net, x: x @ net.matmul_T.T, (4, 6), LinearUse),
+    "matmul_t": (lambda net, x: x @ net.matmul_t.t() + net.b, (4, 6), LinearUse),
+    "matmul_transpose": (
+        lambda net, x: x @ net.matmul_transpose.transpose(0, 1),
+        (4, 6),
+        LinearUse,
+    ),
+    "mm_permute": (lambda net, x: torch.mm(x, net.mm_permute.permute(1, 0)), (4, 6), LinearUse),
+    "matmul": (lambda net, x: x @ net.matmul, (6, 4), TransposedUse),
+    "mm": (lambda net, x: torch.mm(x, net.mm), (6, 4), TransposedUse),
+    "linear_T": (lambda net, x: linear(x, net.linear_T.T, net.b), (6, 4), TransposedUse),
+}
 
 
-@pytest.mark.parametrize(
-    ("formula", "shape", "kind"),
-    [
-        (lambda net, x: linear(x, net.W), (4, 6), LinearUse),
-        (lambda net, x: linear(x, net.W, net.b), (4, 6), LinearUse),
-        (lambda net, x: linear(input=x, weight=net.W, bias=net.b), (4, 6), LinearUse),
-        (lambda net, x: x @ net.W.T, (4, 6), LinearUse),
-        (lambda net, x: x @ net.W.t() + net.b, (4, 6), LinearUse),
-        (lambda net, x: x @ net.W.transpose(0, 1), (4, 6), LinearUse),
-        (lambda net, x: torch.mm(x, net.W.permute(1, 0)), (4, 6), LinearUse),
-        (lambda net, x: x @ net.W, (6, 4), TransposedUse),
-        (lambda net, x: torch.mm(x, net.W), (6, 4), TransposedUse),
-        (lambda net, x: linear(x, net.W.T, net.b), (6, 4), TransposedUse),
-    ],
-)
-def test_every_way_to_apply_a_matrix_is_recognised(formula, shape, kind):
+def together(formulas: dict, **parameters: torch.Tensor) -> Formula:
+    """A module that applies every formula and puts the results side by side."""
+    return Formula(
+        lambda net, x: torch.cat([apply(net, x) for apply in formulas.values()], 1), **parameters
+    )
+
+
+def test_every_way_to_apply_a_matrix_is_recognised():
     draw = numbers(35)
-    module = Formula(formula, W=draw(*shape), b=draw(4))
+    weights = {name: draw(*shape) for name, (_, shape, _) in WAYS.items()}
+    module = together({name: way for name, (way, _, _) in WAYS.items()}, b=draw(4), **weights)
     x = draw(9, 6)
     target = Target.of(module, x)
-    (use,) = target.sites["W"].uses
-    assert type(use) is kind
-    assert target.sites["W"].shape == shape
+    found = {
+        name: (site.shape, [type(use) for use in site.uses]) for name, site in target.sites.items()
+    }
+    assert found == {name: (shape, [kind]) for name, (_, shape, kind) in WAYS.items()}
     torch.testing.assert_close(target(x), module(x).detach())
 
 
@@ -111,11 +119,19 @@ def test_sites_come_in_graph_order_with_all_their_uses(name, expected):
     assert [(site, len(sites[site].uses)) for site in sites] == list(expected.items())
 
 
+def sites_of(target: Target, *patterns: str) -> list[str]:
+    return list(find_sites(target.graph, target.state, patterns))
+
+
 def test_patterns_are_shell_wildcards():
-    net = make_problem("mlp-1").module
-    x = make_problem("mlp-1").x
-    assert list(Target.of(net, x, ("[02].weight",)).sites) == ["0.weight", "2.weight"]
-    assert list(Target.of(net, x, ("4.*", "0.*")).sites) == ["0.weight", "4.weight"]
+    target = make_problem("mlp-1").target
+    assert sites_of(target, "[02].weight") == ["0.weight", "2.weight"]
+    assert sites_of(target, "4.*", "0.*") == ["0.weight", "4.weight"]
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is():
+    with pytest.raises(TargetError, match=r"'encoder\.\*'.*0\.weight, 2\.weight, 4\.weight"):
+        sites_of(make_problem("mlp-1").target, "0.weight", "encoder.*")
 
 
 def refusal(formula, patterns=("*",), x=None, **parameters) -> str:
@@ -127,49 +143,53 @@ def refusal(formula, patterns=("*",), x=None, **parameters) -> str:
     return message
 
 
-def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is():
-    net, x = make_problem("mlp-1").module, make_problem("mlp-1").x
-    with pytest.raises(TargetError, match=r"'encoder\.\*'.*0\.weight, 2\.weight, 4\.weight"):
-        Target.of(net, x, ("0.weight", "encoder.*"))
-
-
-def test_a_weight_that_never_runs_is_refused_by_name():
+def test_a_weight_that_never_runs_is_refused_by_name_unless_left_out():
     draw = numbers(37)
-    message = refusal(lambda net, x: linear(x, net.W), W=draw(4, 6), spare=draw(3, 2))
+    parameters = {"W": draw(4, 6), "spare": draw(3, 2)}
+    message = refusal(lambda net, x: linear(x, net.W), **parameters)
     assert "spare" in message
     assert "never used" in message
+    target = Target.of(Formula(lambda net, x: linear(x, net.W), **parameters), draw(9, 6), ("W",))
+    assert list(target.sites) == ["W"]
 
 
-def test_a_weight_that_never_runs_may_be_left_out():
-    draw = numbers(37)
-    found = sites_of(
-        lambda net, x: linear(x, net.W), draw(9, 6), ("W",), W=draw(4, 6), spare=draw(3, 2)
-    )
-    assert found == {"W": [LinearUse]}
+# name of a weight -> (how it is misused, the operator to blame)
+MISUSES = {
+    "absolute": (lambda net, x: linear(x, net.absolute.abs()), "aten.abs"),
+    "averaged": (lambda net, x: linear(x, net.averaged) + net.averaged.mean(), "aten.mean"),
+    "einsummed": (lambda net, x: torch.einsum("ni,oi->no", x, net.einsummed), "aten.einsum"),
+    "multiplied": (lambda net, x: linear(x, net.multiplied @ torch.eye(6).to(x)), "aten.matmul"),
+    "swapped": (lambda net, x: linear(net.swapped, x).T, "aten.linear"),
+    "twice": (
+        lambda net, x: linear(linear(x, net.twice), net.twice.T) * net.twice[0],
+        "aten.select",
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("formula", "operator"),
-    [
-        (lambda net, x: conv2d(x[:, None, None], net.W[..., None, None]).flatten(1), "conv2d"),
-        (lambda net, x: linear(x, net.W.abs()), "abs"),
-        (lambda net, x: linear(x, net.W) + net.W.mean(), "mean"),
-        (lambda net, x: torch.einsum("ni,oi->no", x, net.W), "einsum"),
-        (lambda net, x: linear(x, net.W @ net.W.T @ net.W), "matmul"),
-        (lambda net, x: linear(net.W, x).T, "linear"),
-    ],
-)
-def test_a_weight_in_any_other_place_is_refused_by_name(formula, operator):
+@pytest.fixture(scope="module")
+def misusing():
+    draw = numbers(38)
+    weights = {name: draw(4, 6) for name in (*MISUSES, "fine")}
+    formulas = {name: way for name, (way, _) in MISUSES.items()}
+    module = together(formulas | {"fine": lambda net, x: linear(x, net.fine)}, **weights)
+    return Target.of(module, draw(9, 6), ("fine",))
+
+
+@pytest.mark.parametrize("name", MISUSES)
+def test_a_weight_in_any_other_place_is_refused_by_name(misusing, name):
     """A part of its effect would be missed otherwise."""
-    if operator == "conv2d":
-        x = numbers(36)(9, 2, 5, 6)
-        net = nn.Sequential(nn.Conv2d(2, 3, 4), nn.Flatten()).double()
-        with pytest.raises(TargetError, match=r"0\.weight is used by aten\.conv2d"):
-            Target.of(net, x)
-        return
-    message = refusal(formula, W=numbers(38)(4, 6))
-    assert message.startswith("the weight W is used by aten.")
-    assert operator in message
+    with pytest.raises(TargetError) as caught:
+        sites_of(misusing, name)
+    message = str(caught.value)
+    assert message.startswith(f"the weight {name} is used by {MISUSES[name][1]}")
+    assert "\n" not in message
+
+
+def test_convolutions_are_refused_by_name():
+    net = nn.Sequential(nn.Conv2d(2, 3, 4), nn.Flatten()).double()
+    with pytest.raises(TargetError, match=r"the weight 0\.weight is used by aten\.conv2d"):
+        Target.of(net, numbers(36)(9, 2, 5, 6))
 
 
 def test_a_stack_of_matrices_is_refused():
