@@ -198,7 +198,7 @@ def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
 
 def finite_rows(x: NDArray[Any]) -> Bool[np.ndarray, "n"]:
     """Whether a row holds neither NaN nor infinity."""
-    return np.isfinite(x).reshape(len(x), -1).all(1)
+    return np.asarray(np.isfinite(x).reshape(len(x), -1).all(1))
 
 
 def check_output(decomposition: Decomposition, explain: str | int, x: NDArray[Any]) -> None:

@@ -115,7 +115,7 @@ class Profile:
             (self.scores[name].component_bits(evidence) for name in TOTAL),
             start=np.zeros(evidence.active.shape),
         )
-        order = np.argsort(-by_component, axis=1, kind="stable")[:, :TOP]
+        order = np.argsort(-by_component, axis=1, kind="stable")[:, :TOP].copy()
         return Account(
             terms=terms,
             total=np.sum([terms[name] for name in TOTAL], axis=0),

@@ -158,7 +158,7 @@ MISUSES = {
     "absolute": (lambda net, x: linear(x, net.absolute.abs()), "aten.abs"),
     "averaged": (lambda net, x: linear(x, net.averaged) + net.averaged.mean(), "aten.mean"),
     "einsummed": (lambda net, x: torch.einsum("ni,oi->no", x, net.einsummed), "aten.einsum"),
-    "multiplied": (lambda net, x: linear(x, net.multiplied @ torch.eye(6).to(x)), "aten.matmul"),
+    "multiplied": (lambda net, x: linear(x, net.multiplied @ net.square), "aten.matmul"),
     "swapped": (lambda net, x: linear(net.swapped, x).T, "aten.linear"),
     "twice": (
         lambda net, x: linear(linear(x, net.twice), net.twice.T) * net.twice[0],
@@ -172,6 +172,7 @@ def misusing():
     draw = numbers(38)
     weights = {name: draw(4, 6) for name in (*MISUSES, "fine")}
     formulas = {name: way for name, (way, _) in MISUSES.items()}
+    weights["square"] = draw(6, 6)
     module = together(formulas | {"fine": lambda net, x: linear(x, net.fine)}, **weights)
     return Target.of(module, draw(9, 6), ("fine",))
 
