@@ -7,7 +7,7 @@ uses of one site add up, and so do positions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.hooks import Capture
+from apd.sites import Use
 
-PAIRS_AT_ONCE = 2**24
+NUMBERS_AT_ONCE = 2**21
 
 
 def signed_attributions(
@@ -36,59 +37,79 @@ def signed_attributions(
     """
     selected = outputs.gather(1, chosen[:, None]).sum()
     gradients = torch.autograd.grad(selected, [capture.y for capture in captures])
-    return torch.stack(per_site([g[None] for g in gradients], captures, components), dim=2).squeeze(
-        0
-    )
+    effects = {
+        site: outputs.new_zeros(len(outputs), components.count) for site in components.factors
+    }
+    for g, (use, x, _) in zip(gradients, captures, strict=True):
+        r = use.read(x, components.factors[use.site])
+        effects[use.site] += effect(r, g[None], use, components)[0]
+    return torch.stack(list(effects.values()), dim=1)
 
 
 def rms_attributions(
     outputs: Float[Tensor, "n d"], captures: Sequence[Capture], components: Components
 ) -> Float[Tensor, "n C"]:
     """A_c = sqrt((1/d) sum_o (sum_l <d f_o / d W_l, P_c,l>)^2), the strength batch top-k ranks."""
-    total = outputs.new_zeros(len(outputs), components.count)
-    for effects in output_chunks(outputs, captures, components):
-        total += torch.stack(effects).sum(0).square().sum(0)
-    return (total / outputs.shape[1]).sqrt()
-
-
-def rms_attributions_per_site(
-    outputs: Float[Tensor, "n d"], captures: Sequence[Capture], components: Components
-) -> Float[Tensor, "n L C"]:
-    """sqrt((1/d) sum_o <d f_o / d W_l, P_c,l>^2), unsigned, per site."""
-    total = outputs.new_zeros(len(outputs), len(components.factors), components.count)
-    for effects in output_chunks(outputs, captures, components):
-        total += torch.stack([effect.square().sum(0) for effect in effects], dim=1)
-    return (total / outputs.shape[1]).sqrt()
-
-
-def output_chunks(
-    outputs: Float[Tensor, "n d"], captures: Sequence[Capture], components: Components
-) -> Iterator[list[Float[Tensor, "k n C"]]]:
-    """Per site, the signed effects on k outputs at a time, k set by `PAIRS_AT_ONCE`."""
     n, d = outputs.shape
     eye = torch.eye(d, dtype=outputs.dtype, device=outputs.device)
-    for rows in eye.split(max(1, PAIRS_AT_ONCE // (n * components.count))):
+    squares = squared_effects(outputs, captures, components, eye[:, None].expand(d, n, d))
+    return (squares / d).sqrt()
+
+
+def projected_attributions(
+    outputs: Float[Tensor, "n d"],
+    captures: Sequence[Capture],
+    components: Components,
+    signs: Float[Tensor, "R n d"],
+) -> Float[Tensor, "n C"]:
+    """An estimate of `rms_attributions` from random projections of the outputs.
+
+    With e_o the effects on the outputs and s_ro independent signs, (1/R) sum_r (sum_o s_ro e_o)^2
+    has mean sum_o e_o^2 and variance (2/R) ((sum_o e_o^2)^2 - sum_o e_o^4) (Hutchinson 1989, for
+    the trace of e e^T). So the squares of what is returned are unbiased, at a cost that does not
+    depend on d.
+
+    Args:
+        outputs: the target's outputs and captures, from `apd.hooks.capture`.
+        signs: +1 or -1 with equal chances.
+    """
+    squares = squared_effects(outputs, captures, components, signs)
+    return (squares / len(signs) / outputs.shape[1]).sqrt()
+
+
+def squared_effects(
+    outputs: Float[Tensor, "n d"],
+    captures: Sequence[Capture],
+    components: Components,
+    directions: Float[Tensor, "k n d"],
+) -> Float[Tensor, "n C"]:
+    """The sum over directions of the squared effects on the outputs along them.
+
+    One batched backward pass for as many directions as `NUMBERS_AT_ONCE` allows.
+    """
+    reads = [
+        capture.use.read(capture.x, components.factors[capture.use.site]) for capture in captures
+    ]
+    total = outputs.new_zeros(len(outputs), components.count)
+    for some in directions.split(max(1, NUMBERS_AT_ONCE // max(r.numel() for r in reads))):
         gradients = torch.autograd.grad(
             outputs,
             [capture.y for capture in captures],
-            rows[:, None, :].expand(-1, n, -1),
+            some,
             retain_graph=True,
             is_grads_batched=True,
         )
-        yield per_site(gradients, captures, components)
+        effects = [
+            effect(r, g, capture.use, components)
+            for r, g, capture in zip(reads, gradients, captures, strict=True)
+        ]
+        total += torch.stack(effects).sum(0).square().sum(0)
+    return total
 
 
-def per_site(
-    gradients: Sequence[Float[Tensor, "k n ..."]],
-    captures: Sequence[Capture],
-    components: Components,
-) -> list[Float[Tensor, "k n C"]]:
-    """Effects on k scalars at every site, given their gradients at every captured output."""
-    effects: dict[str, Tensor] = {}
-    for g, capture in zip(gradients, captures, strict=True):
-        factors = components.factors[capture.use.site]
-        parts = capture.use.read(capture.x, factors) * capture.use.adjoint(g, factors)
-        effect = parts.sum(-1).flatten(2, -2).sum(2) if parts.ndim > 4 else parts.sum(-1)
-        site = capture.use.site
-        effects[site] = effects[site] + effect if site in effects else effect
-    return [effects[site] for site in components.factors]
+def effect(
+    r: Float[Tensor, "n ... C m"], g: Float[Tensor, "k n ..."], use: Use, components: Components
+) -> Float[Tensor, "k n C"]:
+    """Effects through one use on k scalars, from what was read and the gradients at its output."""
+    parts = r * use.adjoint(g, components.factors[use.site])
+    return parts.sum((*range(2, parts.ndim - 2), -1))

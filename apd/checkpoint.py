@@ -10,9 +10,10 @@ from torch import Tensor
 from apd.config import Config
 from apd.errors import RunError
 from apd.files import read_metadata, read_tensors, write_tensors
+from apd.optimiser import Moments
 from apd.store import components_from, factor_tensors, history_tensor, is_run, steps_from
 from apd.target import Target
-from apd.train import Step, Training, resume
+from apd.train import Step, Training
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -43,7 +44,7 @@ def write_checkpoint(
         **factor_tensors(training.components),
         "usage": training.usage,
         "history": history_tensor(steps),
-        **moments(training),
+        **moment_tensors(training),
     }
     write_tensors(directory / CHECKPOINT, tensors, belongs_to)
 
@@ -67,23 +68,25 @@ def read_checkpoint(
     tensors = {name: t.to(target.device).clone() for name, t in read_tensors(path).items()}
     steps = steps_from(tensors["history"].cpu())
     components = components_from(tensors, target)
-    training = resume(len(steps), components, tensors["usage"], config)
-    load_moments(training, tensors)
-    return training, steps
+    return Training(len(steps), components, moments_from(tensors, target), tensors["usage"]), steps
 
 
-def moments(training: Training) -> dict[str, Tensor]:
+def moment_tensors(training: Training) -> dict[str, Tensor]:
     """Adam's state by name."""
     return {
-        f"adam/{moment}/{name}": value
-        for name, leaf in factor_tensors(training.components).items()
-        for moment, value in training.optimiser.state[leaf].items()
+        f"adam/{name}/{letter}/{site}": tensor
+        for site, pair in training.moments.items()
+        for letter, moments in zip("UV", pair, strict=True)
+        for name, tensor in vars(moments).items()
     }
 
 
-def load_moments(training: Training, tensors: Mapping[str, Tensor]) -> None:
-    """Put Adam's state back."""
-    for name, leaf in factor_tensors(training.components).items():
-        training.optimiser.state[leaf] = {
-            moment: tensors[f"adam/{moment}/{name}"] for moment in ("step", "exp_avg", "exp_avg_sq")
-        }
+def moments_from(
+    tensors: Mapping[str, Tensor], target: Target
+) -> dict[str, tuple[Moments, Moments]]:
+    """The moments `moment_tensors` wrote."""
+
+    def moments(name: str) -> Moments:
+        return Moments(tensors[f"adam/first/{name}"], tensors[f"adam/second/{name}"])
+
+    return {site: (moments(f"U/{site}"), moments(f"V/{site}")) for site in target.sites}

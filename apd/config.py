@@ -37,6 +37,8 @@ class Config(BaseModel):
         schatten_p: p of the simplicity loss's Schatten norm.
         release_start: share of training after which the simplicity penalty is released.
         release_end: share of training at which it is gone.
+        projections: how many random projections of the outputs to estimate attributions from, which
+            makes a step's cost flat in the number of outputs; None: exact attributions.
         loss: how outputs are compared, mean squared error or Kullback-Leibler divergence.
         sites: which weights to decompose, dotted names with shell wildcards.
         decompose: share of the reference used to decompose; the rest profiles and calibrates.
@@ -61,6 +63,7 @@ class Config(BaseModel):
     release_start: Share = 0.4
     release_end: Share = 0.6
     merging: Share = 0.8
+    projections: Count | None = None
     loss: Literal["mse", "kl"] = "mse"
     sites: tuple[str, ...] = ("*",)
     decompose: Annotated[float, Field(gt=0, lt=1)] = 0.4

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Shaped
@@ -14,8 +13,7 @@ from apd.sites import Use
 from apd.target import Target
 
 
-@dataclass(frozen=True)
-class Capture:
+class Capture(NamedTuple):
     """One use during one forward: its input x and its output y (y carries the gradient graph)."""
 
     use: Use

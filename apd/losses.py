@@ -14,13 +14,30 @@ from torch import Tensor
 
 from apd.components import Components
 
+SMALLEST = 1e-12
 
-def faithfulness(
-    components: Components, weights: Mapping[str, Float[Tensor, "_o _i"]]
-) -> Float[Tensor, ""]:
-    """(1/N) sum_l ||W_l - sum_c P_c,l||^2, N the number of decomposed parameters."""
-    gaps = [weights[site] - total for site, total in components.sum().items()]
-    return torch.stack([gap.square().sum() for gap in gaps]).sum() / sum(g.numel() for g in gaps)
+
+Gaps = Mapping[str, Float[Tensor, "_o _i"]]
+Sizes = Mapping[str, tuple[Float[Tensor, "C _m"], Float[Tensor, "C _m"]]]
+
+
+def faithfulness(gaps: Gaps) -> Float[Tensor, ""]:
+    """(1/N) sum_l ||W_l - sum_c P_c,l||^2, N the number of decomposed parameters.
+
+    Args:
+        gaps: W_l - sum_c P_c,l at every site, `Components.residual`.
+    """
+    return torch.stack([g.square().sum() for g in gaps.values()]).sum() / size(gaps)
+
+
+def faithfulness_gradient(gaps: Gaps, weight: Tensor) -> dict[str, Tensor]:
+    """-(2 weight / N) gap: the gradient of `weight` times the loss at sum_c P_c, per site."""
+    return {site: gap * (-2 * weight / size(gaps)) for site, gap in gaps.items()}
+
+
+def size(gaps: Gaps) -> int:
+    """N, the number of decomposed parameters."""
+    return sum(gap.numel() for gap in gaps.values())
 
 
 def output_mse(outputs: Float[Tensor, "n d"], masked: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
@@ -35,14 +52,35 @@ def output_kl(outputs: Float[Tensor, "n d"], masked: Float[Tensor, "n d"]) -> Fl
     )
 
 
-def simplicity(components: Components, usage: Float[Tensor, "C"], p: float) -> Float[Tensor, ""]:
+def simplicity(sizes: Sizes, usage: Float[Tensor, "C"], p: float) -> Float[Tensor, ""]:
     """sum_c usage_c sum_l sum_m (||U_cm||^2 ||V_cm||^2)^(p/2).
 
     A factor bound on the Schatten-p norms of the components; usage_c is the mean of the mask s_c
     over a batch.
     """
-    total = usage.new_zeros(())
-    for factors in components.factors.values():
-        squares = factors.U.square().sum(-1) * factors.V.square().sum(-1)
-        total = total + (usage[:, None] * (squares + 1e-12) ** (p / 2)).sum()
-    return total
+    per_site = [(usage[:, None] * (u * v + SMALLEST) ** (p / 2)).sum() for u, v in sizes.values()]
+    return torch.stack(per_site).sum()
+
+
+def simplicity_gradient(sizes: Sizes, usage: Float[Tensor, "C"], p: float) -> Sizes:
+    """What U[c, m] and V[c, m] are multiplied with to give the loss's gradients at them.
+
+    U: usage_c p (||U_cm||^2 ||V_cm||^2)^(p/2 - 1) ||V_cm||^2; V: the same with ||U_cm||^2.
+    """
+    slopes = {
+        s: usage[:, None] * p * (u * v + SMALLEST) ** (p / 2 - 1) for s, (u, v) in sizes.items()
+    }
+    return {site: (slopes[site] * v, slopes[site] * u) for site, (u, v) in sizes.items()}
+
+
+def sizes(components: Components) -> Sizes:
+    """||U_cm||^2 and ||V_cm||^2 at every site."""
+    return {
+        site: (squared_norms(factors.U), squared_norms(factors.V))
+        for site, factors in components.factors.items()
+    }
+
+
+def squared_norms(vectors: Float[Tensor, "C m d"]) -> Float[Tensor, "C m"]:
+    """The squared length of every vector."""
+    return torch.linalg.vector_norm(vectors, dim=-1).square()

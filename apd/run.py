@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,18 +18,22 @@ from jaxtyping import Bool, Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from apd.attribution import rms_attributions, rms_attributions_per_site, signed_attributions
+from apd.attribution import rms_attributions, signed_attributions
 from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoint
 from apd.config import Config
 from apd.errors import ReferenceError
 from apd.hooks import capture
+from apd.masked import masked_outputs
+from apd.pairs import Pairs
 from apd.store import Saved, claim, read_run, write_run
 from apd.target import Target
 from apd.threads import threads_for
-from apd.train import Step, active_count, begin, masked_outputs, train
+from apd.train import Step, active_count, begin, train
 
 CHECKPOINT_EVERY_S = 5.0
 FEWEST_ROWS = 2
+NUMBERS_AT_ONCE = 2**21
+ROWS_AT_ONCE = (128, 512)
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,18 @@ class Run(Saved):
         return self.components.ranks().numpy()
 
     @property
+    def rows_at_once(self) -> int:
+        """How many inputs to ask about at a time: a power of two, bounded in memory.
+
+        About `NUMBERS_AT_ONCE` numbers between the target's layers and in the components' parts;
+        more rows would hardly be faster, and fewer are spent on the interpreter.
+        """
+        parts = 2 * self.components.count * self.config.rank
+        width = sum(len(s.uses) * (sum(s.shape) + parts) for s in self.target.sites.values())
+        fewest, most = ROWS_AT_ONCE
+        return min(most, max(fewest, 2 ** int(math.log2(NUMBERS_AT_ONCE / width))))
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the target and its components."""
         digest = hashlib.sha256(self.target.fingerprint.encode())
@@ -76,7 +93,7 @@ class Run(Saved):
 
     def explain(
         self, x: Shaped[np.ndarray, "n *shape"], output: str | int
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n L C"], Float[np.ndarray, "n C"]]:
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"]]:
         """The target's outputs, and what each component contributed to them at first order.
 
         Args:
@@ -84,33 +101,31 @@ class Run(Saved):
             output: "predicted" (each input's largest output), the index of one output, or "all".
 
         Returns:
-            Outputs; attributions per site and component, in units of the output (signed towards
-            one output, the unsigned root mean square over outputs for "all"); and strength, by
-            which components are ranked: the attributions' magnitude with sites summed.
+            Outputs; attributions per component, over all its sites, in units of the output: signed
+            towards one output, the root mean square over outputs for "all". Their magnitude is the
+            strength by which components are ranked.
         """
         with self.threads(len(x)):
             outputs, captures = capture(self.target, self.target.prepare(x))
+            values = as_array(outputs)
             if output == "all":
-                attributions = rms_attributions_per_site(outputs, captures, self.components)
-                strengths = rms_attributions(outputs, captures, self.components)
-            else:
-                chosen = (
-                    outputs.argmax(1)
-                    if output == "predicted"
-                    else torch.full_like(outputs[:, 0], int(output), dtype=torch.int64)
-                )
-                attributions = signed_attributions(outputs, captures, self.components, chosen)
-                strengths = attributions.sum(1).abs()
-        return as_array(outputs), as_array(attributions), as_array(strengths)
+                return values, as_array(rms_attributions(outputs, captures, self.components))
+            chosen = (
+                values.argmax(1) if output == "predicted" else np.full(len(values), int(output))
+            )
+            signed = signed_attributions(
+                outputs, captures, self.components, torch.from_numpy(chosen).to(outputs.device)
+            )
+            return values, as_array(signed.sum(1))
 
     def masked_outputs(
         self, x: Shaped[np.ndarray, "n *shape"], mask: Bool[np.ndarray, "n C"]
     ) -> Float[np.ndarray, "n d"]:
         """f(x; kappa(x)): each input run on the components its mask names, and nothing else."""
-        on = torch.from_numpy(mask).to(self.target.device)
+        pairs = Pairs.dense(torch.from_numpy(mask).to(self.target.device), self.target.dtype)
         with torch.no_grad(), self.threads(len(x)):
             return as_array(
-                masked_outputs(self.target, self.components, self.target.prepare(x), on)
+                masked_outputs(self.target, self.components, self.target.prepare(x), pairs)
             )
 
     def outputs_without_residual(
@@ -187,7 +202,7 @@ def decompose(
             if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 write_checkpoint(directory, training, steps, belongs_to)
                 saved_at = time.monotonic()
-    run = Run(target, training.components.detach(), config, rows, fingerprint, steps)
+    run = Run(target, training.components, config, rows, fingerprint, steps)
     if directory is not None:
         run.save(directory)
         (directory / CHECKPOINT).unlink(missing_ok=True)
@@ -233,5 +248,5 @@ def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
 
 
 def as_array(x: Tensor) -> NDArray[Any]:
-    """A tensor's values as float64, outside any gradient computation."""
-    return x.detach().cpu().double().numpy()
+    """A tensor's values in a precision numpy has, outside any gradient computation."""
+    return x.detach().cpu().to(torch.promote_types(x.dtype, torch.float32)).numpy()

@@ -44,7 +44,8 @@ class Target:
         Args:
             module: any network `torch.export` can follow; it is copied and left as it is.
             example: two or more inputs.
-            patterns: which weights to decompose, by dotted name with shell wildcards.
+            patterns: which parameters to decompose, by dotted name with shell wildcards; buffers
+                stay whole.
 
         Raises:
             TargetError: the module cannot be followed, a weight cannot be decomposed or is not
@@ -57,7 +58,9 @@ class Target:
                 raise TargetError(f"the target's {name} holds NaN or infinity")
         with torch.no_grad():
             check_outputs(graph.run(state, example, {}), len(example))
-        target = cls(graph, state, find_sites(graph, state, patterns))
+        parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+        weights = {name: state[name] for name in state if name in parameters}
+        target = cls(graph, state, find_sites(graph, weights, patterns))
         for batch in (example[:2], example[[0, 1, 0]]):
             check_uses(target, batch)
         return target

@@ -10,13 +10,18 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from apd import losses, schedules
-from apd.attribution import rms_attributions
 from apd.components import Components, initialise, parallel_pairs
 from apd.config import Config
 from apd.errors import ReferenceError
-from apd.hooks import capture, replace
+from apd.gradient import Gradient
+from apd.masked import masked_captures
 from apd.masks import batch_topk
-from apd.sites import Use
+from apd.memory import keep_freed_memory
+from apd.optimiser import Moments, descend
+from apd.pairs import Pairs
+from apd.products import unfilled
+from apd.sites import Factors
+from apd.strength import Strength, strength_of
 from apd.target import Target
 
 OUTPUT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -27,6 +32,7 @@ OUTPUT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 LARGEST_DEFAULT = 200
 USAGE_MEMORY = 0.99
 DEAD_SHARE = 0.1
+NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -53,14 +59,14 @@ class Training:
 
     Attributes:
         step: how many steps have been made.
-        components: the components, as leaves the optimiser moves.
-        optimiser: Adam over them.
+        components: the components, changed in place.
+        moments: what Adam remembers of U and of V, per site.
         usage: how often each component was active of late (exponential mean over steps).
     """
 
     step: int
     components: Components
-    optimiser: torch.optim.Adam
+    moments: dict[str, tuple[Moments, Moments]]
     usage: Float[Tensor, "C"]
 
 
@@ -72,7 +78,8 @@ class Scales:
         weights: mean square of the decomposed weights.
         outputs: variance of the target's outputs over the reference, 1 where outputs are compared
             by KL.
-        simplicity: the simplicity loss of the undivided weights, always on.
+        simplicity: the simplicity loss of the undivided weights, on as many times as components
+            are active, and at least once.
     """
 
     weights: Float[Tensor, ""]
@@ -98,16 +105,11 @@ def begin(target: Target, config: Config) -> Training:
     components = initialise(target, count, config.rank, generator)
     average = active_count(target, config) / count
     usage = torch.full((count,), average, dtype=target.dtype, device=target.device)
-    return resume(0, components, usage, config)
-
-
-def resume(
-    step: int, components: Components, usage: Float[Tensor, "C"], config: Config
-) -> Training:
-    """Training after `step` steps, with a fresh optimiser."""
-    leaves = [tensor.requires_grad_() for tensor in components.tensors()]
-    optimiser = torch.optim.Adam(leaves, lr=config.learning_rate, fused=True)
-    return Training(step, components, optimiser, usage)
+    moments = {
+        site: (Moments.of(factors.U), Moments.of(factors.V))
+        for site, factors in components.factors.items()
+    }
+    return Training(0, components, moments, usage)
 
 
 def train(
@@ -124,80 +126,109 @@ def train(
         config: the settings.
         training: where to go on from; `begin` gives the start.
     """
+    keep_freed_memory()
     scales = scales_of(target, reference, config)
-    weights = {site: target.weight(site) for site in target.sites}
+    strength = strength_of(target, training.components, reference[:1], config.projections)
     tight = active_count(target, config)
-    output_loss = OUTPUT_LOSSES[config.loss]
     for step in range(training.step, config.steps):
-        progress = step / config.steps
-        x = batch(reference, config, step)
         active = schedules.active(
-            progress,
+            step / config.steps,
             widest=training.components.count / 4,
             tight=tight,
             loose=tight * config.relaxation,
             narrow_by=config.narrowing,
             loosen_at=config.release_end,
         )
-        outputs, mask = active_sets(target, training.components, x, active)
-        usage = mask.to(target.dtype).mean(0)
-        faithfulness = losses.faithfulness(training.components, weights) / scales.weights
-        masked = masked_outputs(target, training.components, x, mask)
-        minimality = output_loss(outputs, masked) / scales.outputs
-        simplicity = (
-            losses.simplicity(training.components, usage, config.schatten_p) / scales.simplicity
-        )
-        penalty = schedules.release(progress, config.release_start, config.release_end)
-        loss = (
-            config.faithfulness * faithfulness
-            + config.minimality * minimality
-            + config.simplicity * penalty * simplicity
-        )
-        descend(
-            training, loss, config.learning_rate * schedules.learning_rate(progress, config.warmup)
-        )
-        training.usage.lerp_(usage, 1 - USAGE_MEMORY)
+        with torch.no_grad(), unfilled():
+            record = advance(target, reference, config, training, scales, strength, active)
         if step == int(config.release_end * config.steps):
             settle(training, tight, config.merging)
         training.step = step + 1
-        yield Step(step, faithfulness.item(), minimality.item(), simplicity.item(), active)
+        yield record
+
+
+def advance(
+    target: Target,
+    reference: Shaped[Tensor, "n *shape"],
+    config: Config,
+    training: Training,
+    scales: Scales,
+    strength: Strength,
+    active: float,
+) -> Step:
+    """One step down the gradient of the weighted losses, with `active` components per input."""
+    components, progress = training.components, training.step / config.steps
+    generator = generator_of(config, training.step)
+    x = batch(reference, config, generator)
+    outputs, mask = active_sets(strength, components, x, active, generator)
+    usage = mask.to(target.dtype).mean(0)
+    pairs = Pairs.of(mask, target.dtype)
+
+    gaps = components.residual(target)
+    faithfulness = losses.faithfulness(gaps) / scales.weights
+    with torch.enable_grad():
+        masked, captures = masked_captures(target, components, x, pairs)
+        minimality = OUTPUT_LOSSES[config.loss](outputs, masked) / scales.outputs
+        errors = torch.autograd.grad(config.minimality * minimality, [c.y for c in captures])
+    sizes = losses.sizes(components)
+    simplicity = losses.simplicity(sizes, usage, config.schatten_p) / scales.simplicity
+    penalty = schedules.release(progress, config.release_start, config.release_end)
+    gradient = Gradient(
+        sums=losses.faithfulness_gradient(gaps, config.faithfulness / scales.weights),
+        captures=captures,
+        outputs=errors,
+        pairs=pairs,
+        shrinking=losses.simplicity_gradient(
+            sizes, usage * (config.simplicity * penalty / scales.simplicity), config.schatten_p
+        ),
+    )
+    rate = config.learning_rate * schedules.learning_rate(progress, config.warmup)
+    move(training, gradient, rate)
+    training.usage.lerp_(usage, 1 - USAGE_MEMORY)
+    return Step(training.step, faithfulness.item(), minimality.item(), simplicity.item(), active)
+
+
+def generator_of(config: Config, step: int) -> torch.Generator:
+    """What one step draws from, a function of the seed and the step alone."""
+    return torch.Generator().manual_seed((config.seed * 1_000_003 + step) % 2**63)
 
 
 def batch(
-    reference: Shaped[Tensor, "n *shape"], config: Config, step: int
+    reference: Shaped[Tensor, "n *shape"], config: Config, generator: torch.Generator
 ) -> Shaped[Tensor, "batch *shape"]:
-    """The batch of one step, a function of the seed and the step alone."""
-    generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) % 2**63)
+    """Rows of the reference, drawn with replacement."""
     rows = torch.randint(len(reference), (config.batch_size,), generator=generator)
-    return reference[rows.to(reference.device)]
+    return reference.index_select(0, rows.to(reference.device))
 
 
 def active_sets(
-    target: Target, components: Components, x: Shaped[Tensor, "n *shape"], active: float
-) -> tuple[Float[Tensor, "n d"], Bool[Tensor, "n C"]]:
-    """The target's outputs and each input's active components, `active` per input on average."""
-    outputs, captures = capture(target, x)
-    with torch.no_grad():
-        strength = rms_attributions(outputs, captures, components.detach())
-    k = min(strength.numel(), max(1, round(active * len(x))))
-    return outputs.detach(), batch_topk(strength, k)
-
-
-def masked_outputs(
-    target: Target,
+    strength: Strength,
     components: Components,
     x: Shaped[Tensor, "n *shape"],
-    mask: Bool[Tensor, "n C"],
-) -> Float[Tensor, "n d"]:
-    """f(x; kappa(x)): the outputs when every input is run on its active components alone."""
+    active: float,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "n d"], Bool[Tensor, "n C"]]:
+    """The target's outputs and each input's active components, `active` per input on average."""
+    outputs, strengths = strength(components, x, generator)
+    k = min(strengths.numel(), max(1, round(active * len(x))))
+    return outputs, batch_topk(strengths, k)
 
-    def active_only(use: Use, operand: Tensor) -> Tensor:
-        factors = components.factors[use.site]
-        amounts = use.read(operand, factors)
-        on = mask.view(len(mask), *[1] * (operand.ndim - 2), -1, 1)
-        return use.write(amounts * on, factors)
 
-    return replace(target, x, active_only)
+def move(training: Training, gradient: Gradient, learning_rate: float) -> None:
+    """One Adam step down the gradient, a block of components at a time."""
+    for site, factors in training.components.factors.items():
+        moments = training.moments[site]
+        for block in blocks(factors):
+            gradients = gradient.at(site, factors, block)
+            for tensor, g, moment in zip(factors.of(block), gradients, moments, strict=True):
+                descend(tensor, g, moment.block(block), learning_rate, training.step)
+
+
+def blocks(factors: Factors) -> list[slice]:
+    """Slices of components of about `NUMBERS_AT_ONCE` numbers each."""
+    count, m, o = factors.U.shape
+    size = max(1, NUMBERS_AT_ONCE // (m * max(o, factors.V.shape[2])))
+    return [slice(c, min(c + size, count)) for c in range(0, count, size)]
 
 
 def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Config) -> Scales:
@@ -214,17 +245,9 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
     return Scales(
         weights=total / sum(w.numel() for w in weights),
         outputs=variance if config.loss == "mse" else torch.ones_like(variance),
-        simplicity=torch.stack([w.norm() ** config.schatten_p for w in weights]).sum(),
+        simplicity=torch.stack([w.norm() ** config.schatten_p for w in weights]).sum()
+        * max(1.0, active_count(target, config)),
     )
-
-
-def descend(training: Training, loss: Float[Tensor, ""], learning_rate: float) -> None:
-    """One Adam step down the loss."""
-    for group in training.optimiser.param_groups:
-        group["lr"] = learning_rate
-    training.optimiser.zero_grad()
-    loss.backward()
-    training.optimiser.step()
 
 
 def settle(training: Training, active: float, cosine: float) -> None:
@@ -245,7 +268,7 @@ def settle(training: Training, active: float, cosine: float) -> None:
             usage[survivor] += usage[merged]
             usage[merged] = 0
         alive = (usage > DEAD_SHARE * active / training.components.count)[:, None, None]
-        for tensor in training.components.tensors():
-            tensor.mul_(alive)
-            for moment in ("exp_avg", "exp_avg_sq"):
-                training.optimiser.state[tensor][moment].mul_(alive)
+        for site, factors in training.components.factors.items():
+            for tensor, moments in zip(factors, training.moments[site], strict=True):
+                for zeroed in (tensor, moments.first, moments.second):
+                    zeroed.mul_(alive)

@@ -171,14 +171,14 @@ class NaiveRun(Run):
     network: Network
 
     def explain(self, x: np.ndarray, output: str | int) -> tuple[np.ndarray, ...]:
-        """Outputs, attributions to the predicted output, strengths; see `apd.Run.explain`."""
+        """Outputs, and attributions to the predicted output; see `apd.Run.explain`."""
         if output != "predicted":
             raise ValueError(f"the naive form explains the predicted output, not {output!r}")
         inputs = self.target.prepare(x)
         outputs, by_output = effects(self.network, self.components.factors, inputs)
         rows = torch.arange(len(x), device=outputs.device)
         chosen = torch.stack(by_output)[outputs.argmax(1), rows]
-        return as_array(outputs), as_array(chosen), as_array(chosen.sum(1).abs())
+        return as_array(outputs), as_array(chosen.sum(1))
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The outputs on the components of a mask."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
+from io import StringIO
+from itertools import product
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -20,11 +23,11 @@ from training import forward_operations, plain
 
 from apd import Run
 from apd.train import begin
+from cli.score import score
 from mad import Detector
-from mad.blocks import ROWS
 
 FEATURES = 64
-SCORED = 8 * ROWS
+SCORED, ROWS = 1024, 128
 REFERENCE = 512
 MOST_WEIGHTS, MOST_PASSED = 4e8, 5e10
 PARAMETERS = (10**4, 10**5, 10**6, 10**7)
@@ -42,16 +45,17 @@ def rows(device: str, threads: int, quick: bool) -> Iterator[Row]:
 
 
 def memory_rows(device: str, threads: int, quick: bool) -> Iterator[Row]:
-    """Peak memory of scoring more and more rows, memory-mapped from a file."""
+    """Peak memory of scoring more and more rows out of a file, in Python and by `apd score`."""
     problem = mlp_of(10**5, 10)
-    for n in STREAMED[:2] if quick else STREAMED:
+    ways = {"Detector.stream": streamed, "apd score": by_command}
+    for (way, prepare), n in product(ways.items(), STREAMED[:2] if quick else STREAMED):
         with TemporaryDirectory() as directory:
-            path = Path(directory) / "inputs.npy"
-            write_inputs(path, n)
-            peak = peak_mb(streamed, problem, device, path, device=device, threads=threads)
+            peak = peak_mb(
+                prepare, problem, device, Path(directory), n, device=device, threads=threads
+            )
         yield Row(
             section="memory",
-            experiment=f"score {n:,} rows: {problem.name}",
+            experiment=f"{way}, {n:,} rows: {problem.name}",
             device=device,
             threads=threads,
             ours_peak_mb=peak,
@@ -180,17 +184,33 @@ def warmed(detector: Detector, problem: Problem, device: str) -> Work:
     return partial(detector.score, x)
 
 
-def streamed(problem: Problem, device: str, path: Path) -> Work:
-    """Scoring the rows of a file that is mapped, not read."""
+def streamed(problem: Problem, device: str, directory: Path, n: int) -> Work:
+    """Scoring the rows of a file that is mapped, not read, a block at a time."""
     detector = fitted(problem, device)
     detector.score(problem.inputs(2, "cpu").numpy())
-    return lambda: detector.score(np.load(path, mmap_mode="r"))
+    x = written(directory / "inputs.npy", n)
+    return lambda: [len(part.bits) for part in detector.stream(x)]
 
 
-def write_inputs(path: Path, n: int) -> None:
-    """n Gaussian rows, written a few at a time."""
+def by_command(problem: Problem, device: str, directory: Path, n: int) -> Work:
+    """Scoring a compressed file by `apd score`, after a short one that loads its code."""
+    fitted(problem, device).save(directory / "run")
+    np.savez_compressed(directory / "inputs.npz", x=written(directory / "inputs.npy", n))
+    np.savez(directory / "few.npz", x=problem.inputs(2, "cpu").numpy())
+
+    def work(name: str) -> None:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            score(directory / name, run=directory / "run", out=directory / "scores.csv")
+
+    work("few.npz")
+    return partial(work, "inputs.npz")
+
+
+def written(path: Path, n: int) -> np.ndarray:
+    """n Gaussian rows in a file, written a few at a time, and mapped."""
     rng = np.random.default_rng(0)
     inputs = np.lib.format.open_memmap(path, "w+", np.float32, (n, FEATURES))
     for start in range(0, n, CHUNK):
         inputs[start : start + CHUNK] = rng.standard_normal((min(CHUNK, n - start), FEATURES))
     inputs.flush()
+    return np.load(path, mmap_mode="r")

@@ -6,7 +6,7 @@ training  one step at the published experiments' own number of components, rank 
           its naive twin (naive.py) and one plain forward and backward of the target
 scoring   a detector's throughput on MLPs of 10^4 to 10^7 parameters with 10 to 1000 outputs
 growth    the time of a step against components, rank, outputs, depth and batch
-memory    the peak of scoring 10^3 to 10^5 rows mapped from a file
+memory    the peak of scoring 10^3 to 10^5 rows out of a file, in Python and by `apd score`
 
 Times are medians over rounds in which everything compared takes its turn; ratios are medians of the
 rounds' own. Peak memory is measured in fresh processes. Where there is a GPU, the same table

@@ -17,8 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from apd import Config, Target
 from apd.components import Components
 from apd.sites import Factors
+from apd.strength import strength_of
 from apd.threads import threads_for
-from apd.train import Scales, active_sets, batch, begin, scales_of, train
+from apd.train import Scales, active_sets, batch, begin, generator_of, scales_of, train
 
 BATCHES = 4
 STEPS_FOR_MEMORY = 3
@@ -100,7 +101,7 @@ def naive_steps(problem: Problem, device: str) -> Work:
     def step() -> None:
         if not twins:
             twins.append(twin(network, begin(target, config).components, config, scales))
-        twins[0].step(batch(reference, config, next(done)))
+        twins[0].step(batch(reference, config, generator_of(config, next(done))))
 
     return step
 
@@ -151,8 +152,10 @@ def loss_difference(problem: Problem, device: str) -> float:
     config, target, reference = setting(problem, device)
     components = begin(target, config).components
     scales = scales_of(target, reference, config)
-    x = batch(reference, config, 0)
-    outputs, mask = active_sets(target, components, x, config.active)
+    generator = generator_of(config, 0)
+    x = batch(reference, config, generator)
+    strength = strength_of(target, components, x[:1], config.projections)
+    outputs, mask = active_sets(strength, components, x, config.active, generator)
     naive = losses(problem.network(device), components.factors, x, outputs, mask, config.schatten_p)
     step = next(train(target, reference, config, begin(target, config)))
     ours = (

@@ -1,17 +1,21 @@
-"""Inputs out of `.npz` files, which are never unpickled.
+"""Inputs out of `.npz` files, which are never unpickled and need not fit into memory.
 
 The array is the one named by the key where one is given, else the one named `x`, else the only one.
 """
 
+import shutil
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from cli.errors import InputError, reason
@@ -21,6 +25,85 @@ Array = NDArray[Any]
 DEFAULT_KEY = "x"
 KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers", "V": "records"}
 ZIP_MAGIC = b"PK"
+BYTES_AT_ONCE = 2**20
+
+
+class Header(NamedTuple):
+    """What an array in a file says of itself: shape, by columns or by rows, and type."""
+
+    shape: tuple[int, ...]
+    by_columns: bool
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """An array in a file, one row per input.
+
+    Attributes:
+        path: the file.
+        member: the array's name inside it.
+        header: its shape, order and type.
+    """
+
+    path: Path
+    member: str
+    header: Header
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape; the first number counts the inputs."""
+        return self.header.shape
+
+    def chunks(self) -> Iterator[Array]:
+        """The rows in order, about `BYTES_AT_ONCE` at a time, whether stored or compressed.
+
+        Raises:
+            InputError: the file is truncated or damaged further on.
+        """
+        unpacked = _by_columns if self.header.by_columns else _by_rows
+        with (
+            _reading(self.path),
+            zipfile.ZipFile(self.path) as file,
+            file.open(self.member) as stream,
+        ):
+            _header(stream)
+            yield from unpacked(stream, self.header)
+
+    def whole(self) -> Array:
+        """All rows.
+
+        Raises:
+            InputError: the file is truncated or damaged.
+        """
+        array = np.empty(self.shape, self.header.dtype)
+        done = 0
+        for chunk in self.chunks():
+            array[done : done + len(chunk)] = chunk
+            done += len(chunk)
+        return array
+
+
+def look(path: Path, key: str | None = None) -> Inputs:
+    """The array of inputs, of which nothing but its header is read.
+
+    Raises:
+        InputError: one sentence naming the file and what is wrong with it.
+    """
+    with _reading(path):
+        with path.open("rb") as stream:
+            if stream.read(2) != ZIP_MAGIC:
+                raise InputError(f"{path} is not an .npz file; write one with numpy.savez")
+        with zipfile.ZipFile(path) as file:
+            members = {name.removesuffix(".npy"): name for name in file.namelist()}
+            key = _choose(path, list(members), key)
+            with file.open(members[key]) as stream:
+                if stream.read(npy.MAGIC_LEN)[:-2] != npy.MAGIC_PREFIX:
+                    raise InputError(f"{path} holds something other than an array in {key!r}")
+            with file.open(members[key]) as stream:
+                header = _header(stream)
+    _check(header, path, key)
+    return Inputs(path, members[key], header)
 
 
 def read(path: Path, key: str | None = None) -> Array:
@@ -29,36 +112,28 @@ def read(path: Path, key: str | None = None) -> Array:
     Raises:
         InputError: one sentence naming the file and what is wrong with it.
     """
-    with _reading(path), path.open("rb") as stream:
-        if stream.read(2) != ZIP_MAGIC:
-            raise InputError(f"{path} is not an .npz file; write one with numpy.savez")
-        stream.seek(0)
-        with np.load(stream, allow_pickle=False) as file:
-            array = _member(file, _choose(path, file.files, key), path)
-    if array.ndim == 0:
-        raise InputError(f"{path} holds a single number; rows of inputs are needed")
-    if array.size == 0:
-        raise InputError(f"{path} holds an empty array, of shape {array.shape}")
-    return array
+    return look(path, key).whole()
 
 
-def fit(array: Array, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """The inputs as a target takes them, copied only where the precision differs.
+def fitting(inputs: Inputs, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
+    """The inputs as a target takes them, a chunk at a time.
 
     Args:
-        array: rows of inputs, as read.
-        path: where they came from, for the message.
+        inputs: rows of inputs in a file.
         shape: the shape of one input.
         dtype: what the target takes.
 
     Raises:
-        InputError: the rows have another shape, or the numbers are of another kind.
+        InputError: the rows have another shape, or the numbers are of another kind; when called,
+            not when iterated.
     """
-    if array.shape[1:] != shape:
+    if inputs.shape[1:] != shape:
         raise InputError(
-            f"{path} has inputs of {words(array.shape[1:])}, but the target takes {words(shape)}"
+            f"{inputs.path} has inputs of {words(inputs.shape[1:])}, "
+            f"but the target takes {words(shape)}"
         )
-    return as_kind(array, path, dtype)
+    as_kind(np.empty(0, inputs.header.dtype), inputs.path, dtype)
+    return (as_kind(chunk, inputs.path, dtype) for chunk in inputs.chunks())
 
 
 def as_kind(array: Array, path: Path, dtype: np.dtype[Any]) -> Array:
@@ -88,11 +163,10 @@ def words(shape: tuple[int, ...]) -> str:
             return f"shape {' x '.join(map(str, shape))}"
 
 
-def few(rows: Array) -> str:
-    """Row numbers, abbreviated after ten."""
-    return ", ".join(map(str, rows[:10])) + (
-        f" and {len(rows) - 10} more" if len(rows) > 10 else ""
-    )
+def few(first: Sequence[int], count: int) -> str:
+    """Row numbers in words: the first few of them, and how many more there are."""
+    more = count - len(first)
+    return ", ".join(map(str, first)) + (f" and {more} more" if more else "")
 
 
 def _choose(path: Path, keys: list[str], key: str | None) -> str:
@@ -112,20 +186,47 @@ def _choose(path: Path, keys: list[str], key: str | None) -> str:
     return keys[0]
 
 
-def _member(file: NpzFile, key: str, path: Path) -> Array:
-    try:
-        array: Any = file[key]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
+def _header(stream: IO[bytes]) -> Header:
+    version = npy.read_magic(stream)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    return Header(*read(stream))
+
+
+def _check(header: Header, path: Path, key: str) -> None:
+    if header.dtype.hasobject:
         raise InputError(
             f"{path} holds Python objects in {key!r}, which are never unpickled; numbers are needed"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} holds something other than an array in {key!r}")
-    if array.dtype.kind in KINDS:
-        raise InputError(f"{path} holds {KINDS[array.dtype.kind]} in {key!r}; numbers are needed")
-    return array
+        )
+    if header.dtype.kind in KINDS:
+        raise InputError(f"{path} holds {KINDS[header.dtype.kind]} in {key!r}; numbers are needed")
+    if not header.shape:
+        raise InputError(f"{path} holds a single number; rows of inputs are needed")
+    if prod(header.shape) == 0:
+        raise InputError(f"{path} holds an empty array, of shape {header.shape}")
+
+
+def _by_rows(stream: IO[bytes], header: Header) -> Iterator[Array]:
+    n, *shape = header.shape
+    size = prod(shape) * header.dtype.itemsize
+    at_once = max(1, BYTES_AT_ONCE // size)
+    for start in range(0, n, at_once):
+        count = min(at_once, n - start)
+        content = stream.read(count * size)
+        if len(content) < count * size:
+            raise EOFError
+        yield np.frombuffer(content, header.dtype).reshape(count, *shape)
+
+
+def _by_columns(stream: IO[bytes], header: Header) -> Iterator[Array]:
+    """Rows lie scattered in the file, so it is unpacked onto the disk and mapped from there."""
+    n, *shape = header.shape
+    at_once = max(1, BYTES_AT_ONCE // (prod(shape) * header.dtype.itemsize))
+    with tempfile.TemporaryFile() as scratch:
+        shutil.copyfileobj(stream, scratch, BYTES_AT_ONCE)
+        scratch.flush()
+        array = np.memmap(scratch, header.dtype, "r", shape=header.shape, order="F")
+        for start in range(0, n, at_once):
+            yield np.array(array[start : start + at_once])
 
 
 @contextmanager

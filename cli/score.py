@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +25,7 @@ ANOMALIES = 3
 NAMED = 5
 SHOWN = 5
 SHOWN_COMPONENTS = 3
+NAMED_ROWS = 10
 
 
 def explained(text: str) -> str | int:
@@ -98,18 +102,56 @@ def score(
     output = explained(explain)
     if out != STDOUT:
         refuse_output(out, inputs)
-    run, x, detector = opened(run, inputs, key)
+    run, count, chunks, detector = opened(run, inputs, key)
     if output != "predicted":
         detector = detector.explaining(output)
-    result = scored(detector, x)
-    table = tabulate(result, alpha)
-    if out == STDOUT:
-        rows.to_stdout(table)
-    else:
-        rows.write(table, out)
-    report(result, detector, alpha, run, out)
-    if fail_on_anomaly and (table.columns["flagged"].any() or not result.finite.all()):
+    summary = Summary(alpha)
+    with closing(scored(detector, chunks, count, summary)) as tables:
+        if out == STDOUT:
+            rows.to_stdout(tables)
+        else:
+            rows.write(tables, out)
+    report(summary, detector, run, out)
+    if fail_on_anomaly and (summary.flagged or summary.unscored):
         raise typer.Exit(ANOMALIES)
+
+
+@dataclass
+class Summary:
+    """What is said of all inputs in the end, kept while they pass.
+
+    Attributes:
+        alpha: the false-alarm budget.
+        seen: how many rows have passed.
+        flagged: how many of them are flagged.
+        unscored: how many hold NaN or infinity.
+        first_unscored: the first of those.
+        worst: the most surprising of the flagged ones, in falling order.
+    """
+
+    alpha: float
+    seen: int = 0
+    flagged: int = 0
+    unscored: int = 0
+    first_unscored: list[int] = field(default_factory=list[int])
+    worst: list[mad.Explanation] = field(default_factory=list["mad.Explanation"])
+
+    def note(self, part: mad.Result) -> None:
+        """Take in the results of the next rows."""
+        flagged = part.flagged(self.alpha).nonzero()[0]
+        unscored = (~part.finite).nonzero()[0]
+        room = NAMED_ROWS - len(self.first_unscored)
+        self.first_unscored += [self.seen + int(row) for row in unscored[:room]]
+        top = flagged[(-part.bits[flagged]).argsort(kind="stable")[:SHOWN]]
+        self.worst += [self.explanation(part, int(row)) for row in top]
+        self.worst = sorted(self.worst, key=lambda found: -found.bits)[:SHOWN]
+        self.seen += len(part.bits)
+        self.flagged += len(flagged)
+        self.unscored += len(unscored)
+
+    def explanation(self, part: mad.Result, row: int) -> mad.Explanation:
+        """The account of a row of the next rows, with its number among all."""
+        return replace(part.explain(row), index=self.seen + row)
 
 
 def refuse_output(out: Path, inputs: Path) -> None:
@@ -127,16 +169,16 @@ def refuse_output(out: Path, inputs: Path) -> None:
 
 def opened(
     named: Path | None, path: Path, key: str | None
-) -> tuple[Path, NDArray[np.generic], mad.Detector]:
-    """The run, the inputs as its target takes them, and its detector.
+) -> tuple[Path, int, Iterator[NDArray[np.generic]], mad.Detector]:
+    """The run, how many inputs there are, the inputs as its target takes them, and its detector.
 
     Raises:
         InputError: there is no run, or the inputs cannot be used.
         apd.RunError, mad.MadError: the run directory is damaged or holds no detector.
     """
-    from cli.inputs import fit, read
+    from cli.inputs import fitting, look
 
-    x = read(path, key)
+    inputs = look(path, key)
     import apd
     import mad
     from cli import runs
@@ -144,26 +186,32 @@ def opened(
 
     run = named or runs.newest_ready()
     target = apd.load(run).target
-    x = fit(x, path, target.input_shape, numpy_type(target.input_dtype))
-    return run, x, mad.load(run)
+    chunks = fitting(inputs, target.input_shape, numpy_type(target.input_dtype))
+    return run, inputs.shape[0], chunks, mad.load(run)
 
 
-def scored(detector: mad.Detector, x: NDArray[np.generic]) -> mad.Result:
-    """The scores, with progress."""
+def scored(
+    detector: mad.Detector, chunks: Iterator[NDArray[np.generic]], count: int, summary: Summary
+) -> Generator[Rows]:
+    """Tables of scores as the inputs come, noted in the summary, with progress."""
     from cli.console import progress
 
-    with progress("scoring", len(x), "rows") as report:
-        return detector.score(x, progress=lambda done: report(done, ""))
+    with progress("scoring", count, "rows") as report:
+        for part in detector.stream(chunks):
+            table = tabulate(part, summary.seen, summary.alpha)
+            summary.note(part)
+            yield table
+            report(summary.seen, "")
 
 
-def tabulate(result: mad.Result, alpha: float) -> Rows:
-    """The columns of the contract, in their order."""
+def tabulate(result: mad.Result, first: int, alpha: float) -> Rows:
+    """The columns of the contract, in their order, of rows numbered from `first`."""
     import numpy as np
 
     from cli.rows import Rows
 
     columns = {
-        "index": np.arange(len(result.bits)),
+        "index": np.arange(first, first + len(result.bits)),
         "score_bits": result.bits,
         "p_value": result.p_value,
         "flagged": result.flagged(alpha),
@@ -177,73 +225,68 @@ def tabulate(result: mad.Result, alpha: float) -> Rows:
     return Rows(columns, result.finite)
 
 
-def report(result: mad.Result, detector: mad.Detector, alpha: float, run: Path, out: Path) -> None:
+def report(summary: Summary, detector: mad.Detector, run: Path, out: Path) -> None:
     """Prints the summary; warnings go to stderr, and all of it where stdout has the rows."""
     from cli.console import facts, say, screen
 
     warnings, console = screen(stderr=True), screen(stderr=out == STDOUT)
-    warn(result, detector, alpha, warnings)
-    flagged = result.flagged(alpha)
-    count, n = int(flagged.sum()), int(result.finite.sum())
+    warn(summary, detector, warnings)
+    n, alpha = summary.seen - summary.unscored, summary.alpha
     facts(
         console,
         {
             "run": str(run),
             "scored": f"{n} inputs",
-            "flagged": f"{count} at alpha {alpha:g}; "
+            "flagged": f"{summary.flagged} at alpha {alpha:g}; "
             f"of as many trusted inputs about {alpha * n:.2g} would be",
             "written": "stdout" if out == STDOUT else str(out),
         },
     )
-    if count:
-        show_flagged(result, flagged, console)
+    if summary.flagged:
+        show_worst(summary, console)
     else:
         say(console, "No input was flagged.", "green")
 
 
-def warn(result: mad.Result, detector: mad.Detector, alpha: float, console: Console) -> None:
+def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
     """Says what the numbers cannot: rows left out, and an alpha nothing can reach."""
     from cli.console import say
     from cli.inputs import few
 
-    bad = (~result.finite).nonzero()[0]
-    if len(bad):
-        rows_word = "row" if len(bad) == 1 else "rows"
+    if summary.unscored:
+        rows_word = "row" if summary.unscored == 1 else "rows"
+        named = few(summary.first_unscored, summary.unscored)
         say(
             console,
-            f"apd: warning: {rows_word} {few(bad)} hold NaN or infinity and could not be scored.",
+            f"apd: warning: {rows_word} {named} hold NaN or infinity and could not be scored.",
             "yellow",
         )
-    if alpha < detector.finest_alpha:
+    if summary.alpha < detector.finest_alpha:
         say(
             console,
-            f"apd: warning: nothing can be flagged at alpha {alpha:g}, because the smallest "
-            f"p-value this calibration allows is {detector.finest_alpha:.2g}.",
+            f"apd: warning: nothing can be flagged at alpha {summary.alpha:g}, because the "
+            f"smallest p-value this calibration allows is {detector.finest_alpha:.2g}.",
             "yellow",
         )
 
 
-def show_flagged(result: mad.Result, flagged: NDArray[np.bool_], console: Console) -> None:
+def show_worst(summary: Summary, console: Console) -> None:
     """Prints the most surprising of the flagged inputs, and the components that made them so."""
-    import numpy as np
-
     from cli.console import say, table
 
-    order = np.where(flagged, result.bits, -np.inf).argsort()[::-1]
-    worst = order[: min(SHOWN, int(flagged.sum()))]
     say(console, "\nMost surprising, and the components that made them so:", "bold red")
     console.print(
         table(
             ("input", "bits", "p", "predicts", "components (bits)"),
             (
                 (
-                    str(i),
-                    f"{result.bits[i]:.1f}",
-                    f"{result.p_value[i]:.2g}",
-                    str(result.prediction[i]),
-                    leading(result.explain(int(i))),
+                    str(found.index),
+                    f"{found.bits:.1f}",
+                    f"{found.p_value:.2g}",
+                    str(found.prediction),
+                    leading(found),
                 )
-                for i in worst
+                for found in summary.worst
             ),
             words=True,
         )

@@ -28,10 +28,21 @@ SUITED: dict[str, dict[str, int | float]] = {
 }
 
 
+# the keys of toys.TOYS, without importing it
+NAMES = (
+    *("tms-5-2", "tms-40-10", "tms-5-2-identity", "tms-40-10-identity"),
+    *("compressed-computation", "cross-layer-2", "cross-layer-3"),
+    *("gated", "gated-2", "boolean", "boolean-trained", "digits"),
+)
+
+
 def toy(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="tms-5-2, tms-40-10 or digits.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")],
     out: Annotated[Path, typer.Option(help="The directory to write; a toy there is replaced.")],
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same toy.")] = 0,
+    planted: Annotated[
+        bool, typer.Option("--planted", help="Keep one mechanism out of the trusted inputs.")
+    ] = False,
 ) -> None:
     """Make a small network whose mechanisms are known.
 
@@ -45,7 +56,7 @@ def toy(
             f"there is no toy named {name!r}; there are {', '.join(toys.TOYS)}", param_hint="NAME"
         )
     clear_settings(out / NAME)
-    made = toys.make(name, seed)
+    made = toys.make(name, seed, planted=True) if planted else toys.make(name, seed)
     toys.save(made, out)
     if name in SUITED:
         write_whole(out / NAME, lambda stream: stream.write(settings_of(name).encode()))
@@ -57,6 +68,8 @@ def toy(
         "inputs": f"{len(made.inputs)} to score, {anomalies} of them anomalies",
         "mechanisms": str(len(made.mechanisms)) if made.mechanisms else "not known as weights",
     }
+    if made.planted is not None:
+        rows["planted"] = f"mechanism {made.planted}, which no trusted input exercises"
     facts(console, rows)
     say(console, f"Next: apd train {out}", "bold")
 

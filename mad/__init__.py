@@ -2,6 +2,7 @@
 
     detector = mad.Detector.fit(run, reference)    # any `mad.Decomposition`, and trusted inputs
     result = detector.score(x)                     # .bits, .p_value, .flagged(alpha), .explain(i)
+    for part in detector.stream(chunks): ...       # the same for any number of inputs
     detector.save("runs/mine"); mad.load("runs/mine")
 
 Read on in `detector` (the whole way round), `evidence`, `scores`, `calibration`.

@@ -14,13 +14,8 @@ class Decomposition(Protocol):
     """A network whose weights are a sum of components and a residual.
 
     Every row's answer is a function of that row alone (up to rounding, which may depend on the
-    shape of the batch).
+    shape of the batch), in whatever precision the network computes.
     """
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """The decomposed weights, in the order of the attributions' second axis."""
-        ...
 
     @property
     def active(self) -> float:
@@ -38,6 +33,11 @@ class Decomposition(Protocol):
         ...
 
     @property
+    def rows_at_once(self) -> int:
+        """How many inputs it is best asked about at a time, always the same number."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """What a saved detector must find again to be used with a decomposition."""
         ...
@@ -48,8 +48,8 @@ class Decomposition(Protocol):
 
     def explain(
         self, x: Shaped[np.ndarray, "n *shape"], output: str | int
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n L C"], Float[np.ndarray, "n C"]]:
-        """Outputs, each component's attributions per site, and its strength."""
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"]]:
+        """Outputs, and each component's attribution; its magnitude is the component's strength."""
         ...
 
     def masked_outputs(

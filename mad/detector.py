@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from jaxtyping import Bool, Float, Shaped
 from numpy.typing import NDArray
 
 from mad import store
+from mad.blocks import blocks
 from mad.calibration import conformal_p_values
 from mad.decomposition import Decomposition
 from mad.errors import InputError, ReferenceError
 from mad.profile import Profile
-from mad.result import Result
+from mad.result import Result, concatenate
 from mad.scores import MaskBits
 
 PROFILE_SHARE = 0.6
@@ -57,6 +58,8 @@ class Detector:
     ) -> Detector:
         """Profile and calibrate on the reference rows the components were not trained on.
 
+        The detector keeps a copy of these rows, to explain other outputs by.
+
         Args:
             decomposition: the decomposed network.
             reference: trusted inputs [n, ...], a tensor or an array; given the reference of the
@@ -95,10 +98,9 @@ class Detector:
         calibrated: Shaped[np.ndarray, "m *shape"],
     ) -> Detector:
         profile = Profile.fit(decomposition, profiled, explain)
-        calibration = np.sort(profile.account(decomposition, calibrated, explain).total)
-        return cls(
-            decomposition, explain, profiled, calibrated, profile, calibration.round(DECIMALS)
-        )
+        nothing = np.zeros(len(calibrated))
+        uncalibrated = cls(decomposition, explain, profiled, calibrated, profile, nothing)
+        return replace(uncalibrated, calibration=np.sort(uncalibrated.score(calibrated).bits))
 
     def explaining(self, explain: str | int) -> Detector:
         """The same detector with the attributions about another output.
@@ -126,27 +128,86 @@ class Detector:
     def score(self, x: Any, progress: Callable[[int], object] | None = None) -> Result:
         """Score inputs; each one's numbers depend on it alone, not on what came with it.
 
+        Beyond the inputs and the result, memory is needed for one block of inputs only.
+
         Args:
-            x: inputs [n, ...], a tensor or an array; rows holding NaN or infinity are marked, not
-                scored.
+            x: inputs [n, ...], a tensor or an array (mapped from a file, too), or an iterator of
+                such chunks; rows holding NaN or infinity are marked, not scored.
             progress: called with the number of rows done so far.
 
         Raises:
             InputError: the inputs do not have the shape of the reference's.
         """
-        x = np.asarray(x)
-        check_shape(x, self.decomposition)
-        finite = finite_rows(x)
-        account = self.profile.account(self.decomposition, x, self.explains, progress)
-        total = marked(account.total, finite)
+        parts: list[Result] = []
+        done = 0
+        for part in self.stream(x):
+            parts.append(part)
+            done += len(part.bits)
+            if progress is not None:
+                progress(done)
+        return concatenate(parts)
+
+    def stream(self, x: Any) -> Iterator[Result]:
+        """Score inputs as `score` does, and to the same bits, yielding every block when it is done.
+
+        However many inputs there are, memory is needed for one block and one chunk of them.
+
+        Args:
+            x: inputs [n, ...], a tensor or an array (mapped from a file, too), or an iterator of
+                such chunks, all of one type.
+
+        Yields:
+            The results of consecutive inputs, `decomposition.rows_at_once` of them but at the end.
+
+        Raises:
+            InputError: the inputs do not have the shape of the reference's; of an iterator, what
+                comes before the chunk that is refused may have been yielded.
+        """
+        chunks = self._checked(x if isinstance(x, Iterator) else [x])
+        for own, block in blocks(chunks, self.decomposition.rows_at_once):
+            yield self._score(block, own)
+
+    def _checked(self, chunks: Iterable[Any]) -> Iterator[NDArray[Any]]:
+        """The chunks as arrays.
+
+        Raises:
+            InputError: there is no input, one is not of the decomposition's shape, or the type
+                changes.
+        """
+        dtype = None
+        for chunk in chunks:
+            array = np.asarray(chunk)
+            if array.ndim > 0 and len(array) == 0:
+                continue
+            check_shape(array, self.decomposition)
+            if dtype not in (None, array.dtype):
+                raise InputError(f"the inputs are {dtype} at first, and then {array.dtype}")
+            dtype = array.dtype
+            yield array
+        if dtype is None:
+            raise InputError("there are no inputs to score")
+
+    def _score(self, block: Shaped[np.ndarray, "rows *shape"], own: int) -> Result:
+        """Score the first `own` rows of a block of the decomposition's size.
+
+        Args:
+            block: the inputs; what is not finite in them is set to zero.
+            own: how many rows are inputs, the others being filling.
+        """
+        sound = np.isfinite(block)
+        finite = np.asarray(sound.reshape(len(block), -1).all(1))[:own]
+        if not finite.all():
+            block[~sound] = 0
+        account = self.profile.account(self.decomposition, block, self.explains)
+        total = marked(account.total[:own], finite)
         return Result(
             bits=total,
             p_value=conformal_p_values(total, self.calibration),
-            prediction=np.where(finite, account.prediction, -1),
+            prediction=np.where(finite, account.prediction[:own], -1),
             finite=finite,
-            terms={name: marked(bits, finite) for name, bits in account.terms.items()},
-            components=account.components,
-            component_bits=marked(account.component_bits, finite),
+            terms={name: marked(bits[:own], finite) for name, bits in account.terms.items()},
+            components=account.components[:own],
+            component_bits=marked(account.component_bits[:own], finite),
             rates=self.rates,
         )
 

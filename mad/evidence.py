@@ -12,13 +12,13 @@ from mad.decomposition import Decomposition
 
 @dataclass(frozen=True)
 class Evidence:
-    """How a decomposed network treated n inputs.
+    """How a decomposed network treated n inputs, in the precision it computes in.
 
     Attributes:
         outputs: the network's own outputs.
         prediction: the index of the largest output.
-        attributions: what each component contributed to the explained output, per site, in units
-            of the output.
+        attributions: what each component contributed to the explained output, over all its sites,
+            in units of the output.
         active: which components are active: those of at least the profile's strength.
         masked: the outputs when only the active components run.
         without_residual: the outputs of all components together.
@@ -26,7 +26,7 @@ class Evidence:
 
     outputs: Float[np.ndarray, "n d"]
     prediction: Int[np.ndarray, "n"]
-    attributions: Float[np.ndarray, "n L C"]
+    attributions: Float[np.ndarray, "n C"]
     active: Bool[np.ndarray, "n C"]
     masked: Float[np.ndarray, "n d"]
     without_residual: Float[np.ndarray, "n d"]
@@ -50,8 +50,8 @@ def gather(
         explain: which output the attributions are about.
         threshold: the strength from which a component counts as active.
     """
-    outputs, attributions, strengths = decomposition.explain(x, explain)
-    active = strengths >= threshold
+    outputs, attributions = decomposition.explain(x, explain)
+    active = np.abs(attributions) >= threshold
     return Evidence(
         outputs=outputs,
         prediction=outputs.argmax(1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,21 +55,18 @@ class Profile:
     ) -> Profile:
         """Learn how a reference uses the components.
 
+        All of the reference's evidence is in memory at once.
+
         Args:
             decomposition: the decomposed network.
             reference: trusted inputs the components were not trained on.
             explain: which output the attributions are about.
         """
-        strengths = [
-            decomposition.explain(block, explain)[2][: part.stop - part.start]
-            for part, block in blocks(reference)
-        ]
+        parts = list(blocks([reference], decomposition.rows_at_once))
+        strengths = [np.abs(decomposition.explain(x, explain)[1][:own]) for own, x in parts]
         threshold = strength_threshold(np.concatenate(strengths), decomposition.active)
         evidence = concatenate(
-            [
-                gather(decomposition, block, explain, threshold).rows(slice(part.stop - part.start))
-                for part, block in blocks(reference)
-            ]
+            [gather(decomposition, x, explain, threshold).rows(slice(own)) for own, x in parts]
         )
         ranks = decomposition.ranks
         return cls(
@@ -79,47 +75,50 @@ class Profile:
         )
 
     def account(
-        self,
-        decomposition: Decomposition,
-        x: Shaped[np.ndarray, "n *shape"],
-        explain: str | int,
-        progress: Callable[[int], object] | None = None,
+        self, decomposition: Decomposition, x: Shaped[np.ndarray, "n *shape"], explain: str | int
     ) -> Account:
-        """Score inputs, block by block.
+        """Score a block of inputs.
 
         Args:
             decomposition: the decomposed network.
-            x: inputs; what is not finite in them counts as zero.
+            x: finite inputs.
             explain: which output the attributions are about, as fitted.
-            progress: called with the number of rows done so far.
         """
-        accounts: list[Account] = []
-        for part, block in blocks(x):
-            sound = np.where(np.isfinite(block), block, np.zeros((), block.dtype))
-            evidence = gather(decomposition, sound, explain, float(self.threshold))
-            accounts.append(self.account_of(evidence.rows(slice(part.stop - part.start))))
-            if progress is not None:
-                progress(part.stop)
-        return Account(
-            terms={n: np.concatenate([a.terms[n] for a in accounts]) for n in self.scores},
-            total=np.concatenate([a.total for a in accounts]),
-            prediction=np.concatenate([a.prediction for a in accounts]),
-            components=np.concatenate([a.components for a in accounts]),
-            component_bits=np.concatenate([a.component_bits for a in accounts]),
-        )
+        return self.account_of(gather(decomposition, x, explain, float(self.threshold)))
 
     def account_of(self, evidence: Evidence) -> Account:
         """Score the evidence of a block of inputs."""
-        terms = {name: score.bits(evidence) for name, score in self.scores.items()}
-        by_component = sum(
-            (self.scores[name].component_bits(evidence) for name in TOTAL),
-            start=np.zeros(evidence.active.shape),
-        )
-        order = np.argsort(-by_component, axis=1, kind="stable")[:, :TOP].copy()
+        bits = {name: score.bits(evidence) for name, score in self.scores.items()}
+        by_component = np.zeros(evidence.active.shape)
+        for name in TOTAL:
+            of_term = bits[name].by_component
+            if of_term is not None:
+                by_component += of_term
+        components, component_bits = largest(by_component, TOP)
         return Account(
-            terms=terms,
-            total=np.sum([terms[name] for name in TOTAL], axis=0),
+            terms={name: term.total for name, term in bits.items()},
+            total=np.sum([bits[name].total for name in TOTAL], axis=0),
             prediction=evidence.prediction,
-            components=order,
-            component_bits=np.take_along_axis(by_component, order, axis=1),
+            components=components,
+            component_bits=component_bits,
         )
+
+
+def largest(
+    x: Float[np.ndarray, "n C"], most: int
+) -> tuple[Int[np.ndarray, "n top"], Float[np.ndarray, "n top"]]:
+    """Where each row's largest values are, falling, the first of equal ones first; and the values.
+
+    Args:
+        x: finite values.
+        most: how many to find, where there are as many.
+    """
+    left = x.copy()
+    flat, starts = left.reshape(-1), x.shape[1] * np.arange(len(x))
+    found = np.empty((min(most, x.shape[1]), len(x)), dtype=np.int64)
+    values = np.empty(found.shape)
+    for k in range(len(found)):
+        found[k] = left.argmax(1)
+        values[k] = flat[starts + found[k]]
+        flat[starts + found[k]] = -np.inf
+    return found.T.copy(), values.T.copy()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -90,3 +92,22 @@ class Result:
                 ComponentBits(int(c), float(bits), float(self.rates[c])) for c, bits in named
             ),
         )
+
+
+def concatenate(parts: Sequence[Result]) -> Result:
+    """The scores of several parts of the inputs, by the same detector, as one."""
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    first = parts[0]
+    return Result(
+        bits=joined("bits"),
+        p_value=joined("p_value"),
+        prediction=joined("prediction"),
+        finite=joined("finite"),
+        terms={name: np.concatenate([part.terms[name] for part in parts]) for name in first.terms},
+        components=joined("components"),
+        component_bits=joined("component_bits"),
+        rates=first.rates,
+    )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]

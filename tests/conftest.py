@@ -31,7 +31,7 @@ LONG = {
     "tms-5-2": apd.Config(
         components=20, active=0.25, batch_size=1024, steps=5000, learning_rate=3e-2
     ),
-    "digits": apd.Config(steps=300),
+    "digits": apd.Config(),
 }
 
 

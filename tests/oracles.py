@@ -3,6 +3,7 @@
 Nothing here knows of read, write or adjoint, nor of any other shortcut of apd and mad.
 """
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,9 @@ import torch
 from problems import Problem
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
+
+from apd import Components
+from apd.sites import Factors
 
 # --- components -----------------------------------------------------------------------------
 
@@ -89,6 +93,11 @@ def derivative(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) 
 
 def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:
     """Each input run alone, on the sum of the components its mask names."""
+    return masked_run(problem, mask).detach()
+
+
+def masked_run(problem: Problem, mask: Tensor) -> Tensor:
+    """The same, differentiable with respect to the components' factors."""
     parameters = dict(problem.module.named_parameters())
     components = all_weights(problem)
     rows = []
@@ -98,7 +107,7 @@ def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:
             if is_on:
                 weights = {site: weights[site] + component[site] for site in weights}
         rows.append(functional_call(problem.module, {**parameters, **weights}, (row[None],))[0])
-    return torch.stack(rows).detach()
+    return torch.stack(rows)
 
 
 def rms_over_outputs(signed: Tensor) -> Tensor:
@@ -133,6 +142,32 @@ def faithfulness(problem: Problem) -> float:
             squares += value**2
             count += 1
     return squares / count
+
+
+def training_gradient(
+    problem: Problem, mask: Tensor, coefficients: tuple[float, float, float], p: float
+) -> list[Tensor]:
+    """The gradient, at every factor, of the weighted losses, from explicit weights by autograd."""
+    leaves = [tensor.clone().requires_grad_() for tensor in problem.components.tensors()]
+    factors = {
+        site: Factors(leaves[2 * k], leaves[2 * k + 1])
+        for k, site in enumerate(problem.target.sites)
+    }
+    made = dataclasses.replace(problem, components=Components(factors))
+    gaps = [
+        problem.target.weight(site) - sum(component[site] for component in all_weights(made))
+        for site in factors
+    ]
+    faithful = sum(gap.square().sum() for gap in gaps) / sum(gap.numel() for gap in gaps)
+    minimal = (masked_run(made, mask) - forward(problem.module, problem.x)).square().mean()
+    simple = sum(
+        ((U[c, m].square().sum() * V[c, m].square().sum()) ** (p / 2)) * mask[n, c]
+        for U, V in factors.values()
+        for n, c in mask.nonzero().tolist()
+        for m in range(U.shape[1])
+    ) / len(mask)
+    loss = sum(c * term for c, term in zip(coefficients, (faithful, minimal, simple), strict=True))
+    return list(torch.autograd.grad(loss, leaves))
 
 
 def mse(outputs: Tensor, masked: Tensor) -> float:
@@ -265,3 +300,21 @@ def forward(module: nn.Module, x: Tensor) -> Tensor:
     """What the module itself says, one input at a time."""
     with torch.no_grad():
         return torch.cat([module(row[None]) for row in x])
+
+
+# --- wide Gaussian codes --------------------------------------------------------------------
+
+
+class IsotropicGaussian(Gaussian):
+    """The ungrouped code with all but the widest directions' variances replaced by their mean."""
+
+    def __init__(self, z: np.ndarray, kept: int):
+        super().__init__(z, np.zeros(len(z), dtype=int), 1)
+        D = len(self.scale)
+        values, vectors = np.linalg.eig(self.covariance)
+        order = sorted(range(D), key=lambda j: -values[j])
+        rest = np.mean([values[j] for j in order[kept:]])
+        self.covariance = sum(
+            (values[j] if place < kept else rest) * np.outer(vectors[:, j], vectors[:, j])
+            for place, j in enumerate(order)
+        )

@@ -143,18 +143,17 @@ def random_mask(n: int, count: int) -> Tensor:
     return mask
 
 
-def random_evidence(n: int, seed: int, count: int = 7, sites: int = 3, d: int = 4) -> Evidence:
+def random_evidence(n: int, seed: int, count: int = 7, d: int = 4) -> Evidence:
     """Evidence without a network behind it: correlated attributions, components of all rates."""
     rng, fixed = np.random.default_rng(seed), np.random.default_rng(99)
     outputs = rng.normal(size=(n, d))
     prediction = outputs.argmax(1)
-    centres = 2 * fixed.normal(size=(d, sites * count))
-    common = rng.normal(size=(n, 2)) @ fixed.normal(size=(2, sites * count))
-    flat = centres[prediction] + common + 0.2 * rng.normal(size=(n, sites * count))
+    centres = 2 * fixed.normal(size=(d, count))
+    common = rng.normal(size=(n, 2)) @ fixed.normal(size=(2, count))
     return Evidence(
         outputs=outputs,
         prediction=prediction,
-        attributions=flat.reshape(n, sites, count),
+        attributions=centres[prediction] + common + 0.2 * rng.normal(size=(n, count)),
         active=rng.random((n, count)) < np.linspace(0, 0.9, count),
         masked=outputs + 0.1 * rng.normal(size=(n, d)),
         without_residual=outputs + 0.01 * rng.normal(size=(n, d)),

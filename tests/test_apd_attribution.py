@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from apd import Target, attribution
-from apd.attribution import rms_attributions, rms_attributions_per_site, signed_attributions
+from apd.attribution import rms_attributions, signed_attributions
 from apd.hooks import capture
 
 effects = cache(lambda name: oracles.effects(make_problem(name)))
@@ -39,18 +39,10 @@ def test_rms_attributions_sum_sites_before_squaring(name):
     torch.testing.assert_close(rms(make_problem(name)), slow, **TOLERANCE)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_rms_attributions_per_site_square_every_site(name):
-    problem = make_problem(name)
-    fast = rms_attributions_per_site(*capture(problem.target, problem.x), problem.components)
-    torch.testing.assert_close(fast, oracles.rms_over_outputs(effects(name)), **TOLERANCE)
-
-
 def test_any_number_of_outputs_at_a_time_gives_the_same(problem, monkeypatch):
     whole = rms(problem)
-    pairs = len(problem.x) * problem.components.count
-    for at_once in (1, 3 * pairs):
-        monkeypatch.setattr(attribution, "PAIRS_AT_ONCE", at_once)
+    for at_once in (1, 3000):
+        monkeypatch.setattr(attribution, "NUMBERS_AT_ONCE", at_once)
         torch.testing.assert_close(rms(problem), whole, **TOLERANCE)
 
 

@@ -20,13 +20,23 @@ def usage_of(problem):
 
 
 def test_faithfulness_is_the_mean_squared_gap_of_all_weights(problem):
-    weights = {site: problem.target.weight(site) for site in problem.target.sites}
-    fast = losses.faithfulness(problem.components, weights).item()
+    fast = losses.faithfulness(problem.components.residual(problem.target)).item()
     assert math.isclose(fast, oracles.faithfulness(problem), rel_tol=1e-10)
 
 
-def test_faithfulness_of_components_that_add_up_is_zero(problem):
-    assert losses.faithfulness(problem.components, problem.components.sum()).item() == 0
+def test_faithfulness_without_gaps_is_zero():
+    gaps = {"a": torch.zeros(3, 4), "b": torch.zeros(2, 5)}
+    assert losses.faithfulness(gaps).item() == 0
+
+
+def test_the_gradient_of_faithfulness_is_at_the_sum_of_the_components(problem):
+    weight = torch.tensor(1.7, dtype=torch.float64)
+    sums = {site: total.requires_grad_() for site, total in problem.components.sum().items()}
+    gaps = {site: problem.target.weight(site) - total for site, total in sums.items()}
+    slow = torch.autograd.grad(weight * losses.faithfulness(gaps), list(sums.values()))
+    fast = losses.faithfulness_gradient({s: g.detach() for s, g in gaps.items()}, weight)
+    for site, expected in zip(sums, slow, strict=True):
+        torch.testing.assert_close(fast[site], expected, rtol=1e-12, atol=1e-14)
 
 
 def test_output_losses_are_the_loops():
@@ -46,14 +56,14 @@ def test_kl_is_from_the_target_to_the_masked_outputs():
 @pytest.mark.parametrize("p", P)
 def test_simplicity_is_the_factor_bound(problem, p):
     usage = usage_of(problem)
-    fast = losses.simplicity(problem.components, usage, p).item()
+    fast = losses.simplicity(losses.sizes(problem.components), usage, p).item()
     assert math.isclose(fast, oracles.factor_bound(problem, usage, p), rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("p", [0.5, 0.9, 1.0])
 def test_simplicity_bounds_the_schatten_norms(problem, p):
     usage = usage_of(problem)
-    fast = losses.simplicity(problem.components, usage, p).item()
+    fast = losses.simplicity(losses.sizes(problem.components), usage, p).item()
     slow = oracles.schatten(problem, usage, p)
     rank = next(iter(problem.components.factors.values())).U.shape[1]
     if rank == 1:
@@ -76,15 +86,26 @@ def test_the_bound_is_tight_for_orthogonal_factors(p):
     )
     made = type(problem)(problem.module, problem.target, orthogonal, problem.x, problem.chosen)
     usage = usage_of(problem)
-    fast = losses.simplicity(orthogonal, usage, p).item()
+    fast = losses.simplicity(losses.sizes(orthogonal), usage, p).item()
     assert math.isclose(fast, oracles.schatten(made, usage, p), rel_tol=1e-6)
 
 
-def test_simplicity_has_a_gradient_at_zero():
+@pytest.mark.parametrize("p", P)
+def test_the_gradient_of_simplicity_is_along_the_factors(problem, p):
+    usage = usage_of(problem)
+    for site, factors in problem.components.factors.items():
+        leaves = Factors(*(tensor.clone().requires_grad_() for tensor in factors))
+        own = losses.sizes(Components({site: leaves}))
+        slow = torch.autograd.grad(losses.simplicity(own, usage, p), leaves)
+        sizes = losses.sizes(Components({site: factors}))
+        times = losses.simplicity_gradient(sizes, usage, p)[site]
+        for tensor, by, expected in zip(factors, times, slow, strict=True):
+            torch.testing.assert_close(by[..., None] * tensor, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_the_gradient_of_simplicity_is_finite_at_zero():
     """|x|^p has none at 0 for p < 1; a dead component must not turn everything into NaN."""
-    U = torch.zeros(2, 1, 3, dtype=torch.float64, requires_grad=True)
-    V = torch.zeros(2, 1, 4, dtype=torch.float64, requires_grad=True)
-    usage = torch.ones(2, dtype=torch.float64)
-    losses.simplicity(Components({"W": Factors(U, V)}), usage, 0.5).backward()
-    assert torch.equal(U.grad, torch.zeros_like(U))
-    assert torch.equal(V.grad, torch.zeros_like(V))
+    dead = Factors(torch.zeros(2, 1, 3).double(), torch.zeros(2, 1, 4).double())
+    sizes = losses.sizes(Components({"W": dead}))
+    for by in losses.simplicity_gradient(sizes, torch.ones(2).double(), 0.5)["W"]:
+        assert torch.equal(by, torch.zeros_like(by))

@@ -1,5 +1,6 @@
 """`decompose` and what a run answers: arrays in, arrays out, row by row."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -34,30 +35,26 @@ def close(fast, slow):
 
 def test_explaining_the_prediction_takes_each_inputs_largest_output(case):
     run, seen, effects = case
-    outputs, attributions, strengths = run.explain(seen.x.numpy(), "predicted")
+    outputs, attributions = run.explain(seen.x.numpy(), "predicted")
     plain = oracles.forward(seen.module, seen.x)
     largest = [row.tolist().index(max(row.tolist())) for row in plain]
     assert len(set(largest)) > 1
-    chosen = np.stack([effects[n, :, :, o] for n, o in enumerate(largest)])
     close(outputs, plain)
-    close(attributions, chosen)
-    close(strengths, np.abs(chosen.sum(1)))
+    close(attributions, np.stack([effects[n, :, :, o].sum(0) for n, o in enumerate(largest)]))
 
 
 @pytest.mark.parametrize("output", [0, 3])
 def test_explaining_one_output_is_signed(case, output):
     run, seen, effects = case
-    _, attributions, strengths = run.explain(seen.x.numpy(), output)
-    close(attributions, effects[..., output])
-    close(strengths, effects[..., output].sum(1).abs())
+    attributions = run.explain(seen.x.numpy(), output)[1]
+    close(attributions, effects[..., output].sum(1))
     assert (attributions < 0).any()
 
 
 def test_explaining_all_outputs_is_their_root_mean_square(case):
     run, seen, effects = case
-    _, attributions, strengths = run.explain(seen.x.numpy(), "all")
-    close(attributions, oracles.rms_over_outputs(effects))
-    close(strengths, oracles.rms_over_outputs(effects.sum(1)))
+    attributions = run.explain(seen.x.numpy(), "all")[1]
+    close(attributions, oracles.rms_over_outputs(effects.sum(1)))
 
 
 def test_masked_outputs_are_those_of_the_active_components(case):
@@ -85,6 +82,14 @@ def test_a_run_says_what_it_is(case):
     assert run.active == 11 / 8
     assert run.ranks.shape == (11,)
     assert run.ranks.max() <= 2 * 3
+
+
+@pytest.mark.parametrize(("rank", "rows"), [(1, 512), (100, 256), (10**5, 128)])
+def test_the_larger_a_decomposition_the_fewer_rows_at_once(case, rank, rows):
+    """Numbers per row: 2 * 11 * rank parts at each of three sites, and 35 between the layers."""
+    run = case[0]
+    config = run.config.model_copy(update={"rank": rank})
+    assert dataclasses.replace(run, config=config).rows_at_once == rows
 
 
 def test_a_share_of_the_reference_is_trained_on_and_the_rest_is_unseen(case):

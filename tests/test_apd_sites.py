@@ -223,3 +223,10 @@ def test_a_site_applied_to_something_else_than_the_batch_is_refused():
 def test_a_site_whose_first_axis_is_not_the_batch_is_refused(formula):
     draw = numbers(41)
     assert "W" in refusal(formula, x=draw(5, 7, 6), W=draw(4, 6))
+
+
+def test_buffers_stay_whole():
+    draw = numbers(36)
+    module = Formula(lambda net, x: linear(x @ net.embedding, net.W), W=draw(4, 8))
+    module.register_buffer("embedding", draw(6, 8))
+    assert list(Target.of(module, draw(9, 6)).sites) == ["W"]

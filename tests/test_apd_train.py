@@ -11,12 +11,15 @@ from problems import Problem, make_problem, numbers
 
 import apd
 from apd import Config, recovery
+from apd.strength import strength_of
 from apd.train import (
     OUTPUT_LOSSES,
     active_count,
+    active_sets,
     batch,
     begin,
     component_count,
+    generator_of,
     scales_of,
     settle,
     train,
@@ -47,7 +50,7 @@ def test_the_first_record_is_what_the_oracles_say(name, loss):
     before, x = copy_of(training.components), reference()
     record = next(train(problem.target, x, config, training))
 
-    small = batch(x, config, 0)
+    small = batch(x, config, generator_of(config, 0))
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
     strength = oracles.rms_over_outputs(oracles.effects(seen).sum(1))
     mask = oracles.topk(strength, round(11 / 4 * 8))  # training starts at a quarter of them
@@ -64,49 +67,44 @@ def test_the_first_record_is_what_the_oracles_say(name, loss):
     )
     scale = outputs.var(0, correction=0).mean().item() if loss == "mse" else 1
     assert math.isclose(record.minimality, slow / scale, rel_tol=1e-9)
-    undivided = sum(w.norm().item() ** config.schatten_p for w in weights)
+    undivided = config.active * sum(w.norm().item() ** config.schatten_p for w in weights)
     bound = oracles.factor_bound(seen, usage, config.schatten_p)
     assert math.isclose(record.simplicity, bound / undivided, rel_tol=1e-6)
     torch.testing.assert_close(training.usage, 0.99 * 2 / 11 + 0.01 * usage)
 
 
-def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses():
-    """Adam's first step is the learning rate times the gradient's sign."""
+@pytest.mark.parametrize("projections", [None, 3])
+def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses(projections):
+    """Adam's first step is the learning rate times the gradient over its root mean square."""
     problem = make_problem("mlp-2")
-    config = Config(components=11, rank=2, batch_size=8, warmup=0.0, learning_rate=1e-3, steps=10)
+    config = Config(
+        components=11,
+        rank=2,
+        batch_size=8,
+        warmup=0.0,
+        learning_rate=1e-3,
+        steps=10,
+        projections=projections,
+    )
     training = begin(problem.target, config)
     before, x = copy_of(training.components), reference()
     next(train(problem.target, x, config, training))
 
-    small = batch(x, config, 0)
+    generator = generator_of(config, 0)
+    small = batch(x, config, generator)
+    strength = strength_of(problem.target, before, x[:1], projections)
+    _, mask = active_sets(strength, before, small, 11 / 4, generator)
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
-    strength = oracles.rms_over_outputs(oracles.effects(seen).sum(1))
-    mask = oracles.topk(strength, round(11 / 4 * 8))
-    usage = mask.double().mean(0)
     scales = scales_of(problem.target, x, config)
-
-    def loss(components: apd.Components) -> float:
-        made = Problem(problem.module, problem.target, components, small, problem.chosen)
-        outputs = oracles.forward(problem.module, small)
-        return (
-            oracles.faithfulness(made) / scales.weights.item()
-            + 2 * oracles.mse(outputs, oracles.masked_outputs(made, mask)) / scales.outputs.item()
-            + 10 * oracles.factor_bound(made, usage, 0.9) / scales.simplicity.item()
-        )
-
-    for k, (old, new) in enumerate(
-        zip(before.tensors(), training.components.tensors(), strict=True)
-    ):
-        place = (3 + k, 1, 2)
-        slopes = []
-        for sign in (1, -1):
-            moved = copy_of(before)
-            moved.tensors()[k][place] += sign * 1e-5
-            slopes.append(loss(moved))
-        slope = (slopes[0] - slopes[1]) / 2e-5
-        assert math.isclose(
-            (new - old)[place].item(), -1e-3 * math.copysign(1, slope), rel_tol=1e-3
-        )
+    coefficients = (
+        1 / scales.weights.item(),
+        2 / scales.outputs.item(),
+        10 / scales.simplicity.item(),
+    )
+    gradient = oracles.training_gradient(seen, mask, coefficients, 0.9)
+    for old, new, g in zip(before.tensors(), training.components.tensors(), gradient, strict=True):
+        size = g.square().mean(-1, keepdim=True).sqrt()
+        torch.testing.assert_close(new - old, -1e-3 * g / size, rtol=1e-5, atol=1e-9)
 
 
 def test_the_records_follow_the_schedules():
@@ -123,12 +121,13 @@ def test_the_records_follow_the_schedules():
 def test_batches_are_rows_of_the_reference_fixed_by_seed_and_step():
     x = torch.arange(150.0)[:, None]
     config = Config(batch_size=64, seed=4)
-    rows = batch(x, config, 7)
+    rows = batch(x, config, generator_of(config, 7))
     assert rows.shape == (64, 1)
     assert set(rows.flatten().tolist()) <= set(range(150))
-    assert torch.equal(rows, batch(x, config, 7))
-    assert not torch.equal(rows, batch(x, config, 8))
-    assert not torch.equal(rows, batch(x, Config(batch_size=64, seed=5), 7))
+    assert torch.equal(rows, batch(x, config, generator_of(config, 7)))
+    assert not torch.equal(rows, batch(x, config, generator_of(config, 8)))
+    other = Config(batch_size=64, seed=5)
+    assert not torch.equal(rows, batch(x, other, generator_of(other, 7)))
 
 
 def test_defaults_follow_the_targets_size():

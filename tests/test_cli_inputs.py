@@ -103,20 +103,80 @@ def test_the_array_is_the_key_else_x_else_the_only_one(arrays, key, chosen, tmp_
     assert np.array_equal(inputs.read(path, key), numbered[chosen])
 
 
-def test_fitting_inputs_are_not_copied(tmp_path):
-    assert inputs.fit(X, tmp_path, (4,), F4) is X
-    assert inputs.fit(X.astype(np.float64), tmp_path, (4,), F4).dtype == F4
+# --- a chunk at a time ----------------------------------------------------------------------
+
+
+def rows_by_columns(path, x):
+    np.savez(path, x=np.asfortranarray(x))
+
+
+def compressed_by_columns(path, x):
+    np.savez_compressed(path, x=np.asfortranarray(x))
+
+
+def big_endian(path, x):
+    np.savez(path, x=x.astype(x.dtype.newbyteorder(">")))
+
+
+WRITTEN = {
+    "stored": lambda path, x: np.savez(path, x=x),
+    "compressed": lambda path, x: np.savez_compressed(path, x=x),
+    "stored by columns": rows_by_columns,
+    "compressed by columns": compressed_by_columns,
+    "of another byte order": big_endian,
+}
+
+
+@pytest.mark.parametrize("shape", [(23,), (23, 3), (23, 2, 5)])
+@pytest.mark.parametrize("how", WRITTEN)
+def test_chunks_are_the_rows_however_they_were_written(how, shape, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).random(shape)
+    WRITTEN[how](tmp_path / "inputs.npz", x)
+    row = x[0].nbytes
+    monkeypatch.setattr(inputs, "BYTES_AT_ONCE", 7 * row)
+    found = inputs.look(tmp_path / "inputs.npz")
+    assert found.shape == shape
+    chunks = list(found.chunks())
+    assert [len(chunk) for chunk in chunks] == [7, 7, 7, 2]
+    assert np.array_equal(np.concatenate(chunks), x)
+    assert np.array_equal(inputs.read(tmp_path / "inputs.npz"), x)
+    monkeypatch.setattr(inputs, "BYTES_AT_ONCE", row - 1)
+    assert [len(chunk) for chunk in found.chunks()] == [1] * 23
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_damage_far_into_a_file_is_noticed_when_it_is_reached(how, tmp_path, monkeypatch):
+    path = tmp_path / "inputs.npz"
+    WRITTEN[how](path, np.random.default_rng(0).random((6000, 4)))
+    content = bytearray(path.read_bytes())
+    content[150_000:150_020] = bytes(20)
+    path.write_bytes(content)
+    monkeypatch.setattr(inputs, "BYTES_AT_ONCE", 8192)
+    chunks = inputs.look(path).chunks()
+    with pytest.raises(InputError, match=r"inputs\.npz is truncated or damaged"):
+        list(chunks)
+
+
+def fitted(x, path, shape, dtype) -> list[np.ndarray]:
+    return list(inputs.fitting(inputs.look(save(path, x=x)), shape, dtype))
+
+
+def test_chunks_come_in_the_targets_precision(tmp_path):
+    for dtype in (np.float16, np.float32, np.float64):
+        (chunk,) = fitted(X.astype(dtype), tmp_path / "inputs.npz", (4,), F4)
+        assert chunk.dtype == F4
+        assert np.array_equal(chunk, X)
 
 
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
 def test_integers_do_not_fit_a_float_target(dtype, tmp_path):
     with pytest.raises(InputError, match=rf"{dtype} .*float32.*astype\('float32'\)"):
-        inputs.fit(X.astype(dtype), tmp_path, (4,), F4)
+        inputs.fitting(inputs.look(save(tmp_path / "x.npz", x=X.astype(dtype))), (4,), F4)
 
 
 def test_floats_do_not_fit_an_integer_target(tmp_path):
     with pytest.raises(InputError, match=r"float32 .*int64"):
-        inputs.fit(X, tmp_path, (4,), np.dtype("int64"))
+        inputs.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), (4,), np.dtype("int64"))
 
 
 @pytest.mark.parametrize(
@@ -124,9 +184,10 @@ def test_floats_do_not_fit_an_integer_target(tmp_path):
 )
 def test_another_shape_does_not_fit(shape, words, tmp_path):
     with pytest.raises(InputError, match=f"4 features.*takes {words}"):
-        inputs.fit(X, tmp_path, shape, F4)
+        inputs.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), shape, F4)
 
 
 def test_many_rows_are_named_briefly():
-    assert inputs.few(np.arange(3)) == "0, 1, 2"
-    assert inputs.few(np.arange(12)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert inputs.few([4], 1) == "4"
+    assert inputs.few([0, 1, 2], 3) == "0, 1, 2"
+    assert inputs.few([0, 1, 2], 5) == "0, 1, 2 and 2 more"

@@ -124,6 +124,81 @@ def test_every_format_says_the_same(here, tmp_path):
     assert arrays["prediction"][3] == arrays["component_1"][3] == -1
 
 
+@pytest.mark.parametrize("how", ["compressed", "by columns", "with other arrays"])
+def test_however_the_inputs_are_packed_the_rows_are_the_same(how, here, tmp_path, trained):
+    with np.load(trained / "inputs.npz") as file:
+        x = file["x"][:700]
+    np.savez(tmp_path / "plain.npz", x=x)
+    if how == "compressed":
+        np.savez_compressed(tmp_path / "packed.npz", x=x)
+    elif how == "by columns":
+        np.savez_compressed(tmp_path / "packed.npz", x=np.asfortranarray(x))
+    else:
+        np.savez(tmp_path / "packed.npz", a=x[:3], x=x, y=np.zeros(len(x), dtype=int))
+    for name in ("plain", "packed"):
+        assert here("score", f"{name}.npz", "--out", f"{name}.csv")[0] == 0
+    assert (tmp_path / "packed.csv").read_bytes() == (tmp_path / "plain.csv").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["npz", "jsonl", "parquet"])
+def test_more_rows_than_a_block_holds_are_all_there(suffix, here, tmp_path, trained):
+    if suffix == "parquet":
+        pq = pytest.importorskip("pyarrow.parquet")
+    with np.load(trained / "inputs.npz") as file:
+        np.savez(tmp_path / "inputs.npz", x=file["x"][:700])
+    for name in ("scores.csv", f"scores.{suffix}"):
+        assert here("score", "inputs.npz", "--out", name)[0] == 0
+    rows = read(tmp_path / "scores.csv")
+    path = tmp_path / f"scores.{suffix}"
+    if suffix == "npz":
+        with np.load(path) as file:
+            found = {name: file[name].tolist() for name in file.files}
+    elif suffix == "jsonl":
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        found = {name: [line[name] for line in lines] for name in lines[0]}
+    else:
+        found = pq.read_table(path).to_pydict()
+    assert list(found) == list(rows[0])
+    assert found["index"] == list(range(700))
+    for name in ("score_bits", "p_value", "component_1", "component_5_bits"):
+        assert found[name] == [float(row[name]) for row in rows]
+    assert found["status"] == ["ok"] * 700
+
+
+def test_damage_found_while_scoring_leaves_what_was_there(here, tmp_path, trained):
+    with np.load(trained / "inputs.npz") as file:
+        np.savez(tmp_path / "inputs.npz", x=file["x"])
+    content = bytearray((tmp_path / "inputs.npz").read_bytes())
+    content[-5000:-4990] = bytes(range(10))
+    (tmp_path / "inputs.npz").write_bytes(content)
+    (tmp_path / "scores.csv").write_text("old")
+    code, _, err = here("score", "inputs.npz")
+    assert code == 1
+    assert_one_sentence(err, "inputs.npz", "damaged")
+    assert (tmp_path / "scores.csv").read_text() == "old"
+    assert names(tmp_path) == ["inputs.npz", "runs", "scores.csv"]
+
+
+def test_what_is_said_of_many_inputs_is_what_their_rows_say(here, tmp_path, trained):
+    """More inputs than one block holds, the odd ones in all of them."""
+    with np.load(trained / "inputs.npz") as file:
+        x = np.concatenate([file["x"], file["x"]])
+    x[[1, 700, 1300], 0] = np.nan
+    np.savez(tmp_path / "inputs.npz", x=x)
+    _, out, err = here("score", "inputs.npz")
+    assert "rows 1, 700, 1300 hold NaN" in err
+    rows = read(tmp_path / "scores.csv")
+    assert [int(row["index"]) for row in rows] == list(range(len(x)))
+    flagged = [row for row in rows if row["flagged"] == "true"]
+    assert f"scored   {len(x) - 3} inputs" in out
+    assert f"flagged  {len(flagged)} at alpha" in out
+    worst = sorted(flagged, key=lambda row: -float(row["score_bits"]))[:5]
+    shown = [line.split() for line in out.split("components (bits)")[-1].splitlines()[1:6]]
+    assert [line[:2] for line in shown] == [
+        [row["index"], f"{float(row['score_bits']):.1f}"] for row in worst
+    ]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is an extra")
 def test_parquet(here, tmp_path):
     import pyarrow.parquet as pq

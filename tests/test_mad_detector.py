@@ -84,6 +84,55 @@ def test_nothing_but_broken_rows_is_marked_too(detector, x):
     assert np.isnan(found.bits).all()
 
 
+def chunked(x, sizes):
+    return iter(np.split(x, np.cumsum(sizes)))
+
+
+@pytest.mark.parametrize("sizes", [[], [1, 1, 0, 300], [512, 1], [0, 600, 0], [97] * 8])
+def test_a_stream_in_any_chunks_is_the_score(detector, x, result, sizes):
+    parts = list(detector.stream(chunked(x, sizes)))
+    rows, n = detector.decomposition.rows_at_once, 0
+    for part in parts:
+        assert len(part.bits) == min(rows, len(x) - n)
+        assert_same(part, result, slice(n, n + len(part.bits)))
+        n += len(part.bits)
+    assert n == len(x)
+    assert_same(detector.score(chunked(x, sizes)), result, slice(None))
+
+
+def test_a_mapped_file_streams_as_the_array_it_holds(detector, x, result, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    first, *_ = detector.stream(mapped)
+    assert_same(first, result, slice(0, len(first.bits)))
+
+
+def test_a_stream_asks_for_no_more_than_it_yields(detector, x):
+    asked = []
+
+    def chunks():
+        for n in range(0, len(x), 100):
+            asked.append(n)
+            yield x[n : n + 100]
+
+    first = next(detector.stream(chunks()))
+    assert asked[-1] < len(first.bits) <= asked[-1] + 100
+
+
+@pytest.mark.parametrize(
+    ("chunks", "said"),
+    [
+        ([], "no inputs"),
+        ([np.zeros((0, 64), np.float32)], "no inputs"),
+        ([np.zeros((3, 64), np.float32), np.zeros((3, 63), np.float32)], r"shape \(63,\)"),
+        ([np.zeros((3, 64), np.float32), np.zeros((3, 64))], "float32 at first, and then float64"),
+    ],
+)
+def test_chunks_that_do_not_fit_are_refused(detector, chunks, said):
+    with pytest.raises(mad.InputError, match=said):
+        detector.score(iter(chunks))
+
+
 def test_tensors_and_arrays_of_any_precision_score_the_same(detector, x, result):
     for same in (torch.from_numpy(x), x.astype(np.float64), np.asfortranarray(x), x.tolist()):
         part = same[:140]
@@ -98,8 +147,10 @@ def test_scoring_twice_is_scoring_once(detector, x, result):
 
 def test_progress_counts_the_rows(detector, x):
     seen = []
-    detector.score(x[:300], progress=seen.append)
-    assert seen == [128, 256, 300]
+    rows = detector.decomposition.rows_at_once
+    assert 1 < rows < len(x)
+    detector.score(x, progress=seen.append)
+    assert seen == [*range(rows, len(x), rows), len(x)]
 
 
 # --- what a result holds --------------------------------------------------------------------
@@ -121,7 +172,7 @@ def test_the_prediction_is_the_networks(digits, result):
 def test_terms_are_those_of_the_fitted_scores(detector, digits, x, result):
     """One plain pass over the same inputs, without blocks."""
     run, profile = digits.run, detector.profile
-    _, _attributions, strengths = run.explain(x, "predicted")
+    strengths = np.abs(run.explain(x, "predicted")[1])
     active = strengths >= profile.threshold
     np.testing.assert_allclose(
         result.terms["mask_bits"],
@@ -131,12 +182,12 @@ def test_terms_are_those_of_the_fitted_scores(detector, digits, x, result):
     prices = np.log2(len(run.ranks)) + run.ranks
     np.testing.assert_allclose(result.terms["description_length"], active @ prices, atol=1e-5)
     left = run.explain(x, 0)[0] - run.masked_outputs(x, active)
-    code = profile.scores["output_bits"].code.bits(left, np.zeros(len(x), dtype=int))
+    code = profile.scores["output_bits"].code.bits(left.astype(np.float64))
     np.testing.assert_allclose(result.terms["output_bits"], code, rtol=1e-3, atol=1e-3)
 
 
 def test_the_profile_learned_how_often_components_are_used(detector, digits):
-    _, _, strengths = digits.run.explain(detector.profiled, "predicted")
+    strengths = np.abs(digits.run.explain(detector.profiled, "predicted")[1])
     active = strengths >= detector.profile.threshold
     n = len(active)
     assert abs(active.sum() - digits.run.active * n) <= 1
@@ -182,13 +233,11 @@ def test_the_explanation_of_an_input_is_its_row(detector, result):
 
 
 def test_components_are_named_for_their_mask_and_attribution_bits(detector, digits, x, result):
-    _, attributions, strengths = digits.run.explain(x[:40], "predicted")
-    active = strengths >= detector.profile.threshold
+    attributions = digits.run.explain(x[:40], "predicted")[1]
+    active = np.abs(attributions) >= detector.profile.threshold
     mask = np.where(active, -np.log2(detector.rates), -np.log2(1 - detector.rates))
     code = detector.profile.scores["attribution_bits"].code
-    z = attributions.sum(1)
-    each = np.arange(z.shape[1])[:, None]
-    bits = mask + code.part_bits(z, result.prediction[:40], each)
+    bits = mask + code.bits(attributions, result.prediction[:40])[1]
     for n in range(40):
         top = np.sort(bits[n])[::-1][:5]
         np.testing.assert_allclose(result.component_bits[n], top, rtol=1e-3, atol=1e-3)
@@ -328,7 +377,7 @@ def test_explaining_all_outputs_ranks_by_the_paper_s_strength(detector, digits, 
     other = detector.explaining("all")
     assert other.explains == "all"
     found = other.score(x[:50])
-    _, _, strengths = digits.run.explain(x[:50], "all")
+    strengths = np.abs(digits.run.explain(x[:50], "all")[1])
     active = strengths >= other.profile.threshold
     prices = np.log2(len(digits.run.ranks)) + digits.run.ranks
     np.testing.assert_allclose(found.terms["description_length"], active @ prices, atol=1e-5)
@@ -340,7 +389,7 @@ def test_explaining_one_output_is_about_that_output(detector, digits, x):
     assert np.array_equal(other.profiled, detector.profiled)
     assert np.array_equal(other.calibrated, detector.calibrated)
     assert np.array_equal(other.calibration, np.sort(other.score(other.calibrated).bits))
-    _, _, strengths = digits.run.explain(x[:50], 3)
+    strengths = np.abs(digits.run.explain(x[:50], 3)[1])
     active = strengths >= other.profile.threshold
     found = other.score(x[:50])
     prices = np.log2(len(digits.run.ranks)) + digits.run.ranks

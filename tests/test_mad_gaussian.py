@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import multivariate_normal
 from sklearn.model_selection import KFold
 
-from mad.gaussian import GaussianCode
+from mad import gaussian
+from mad.gaussian import GaussianCode, WideCode
 
 N, D, K = 60, 7, 4
 
@@ -47,15 +48,15 @@ def test_means_borrow_one_row_from_the_overall_mean(code, data):
 
 
 def test_the_precision_is_that_of_the_shrunk_covariance(code, slow):
-    np.testing.assert_allclose(code.scale, slow.scale)
-    np.testing.assert_allclose(code.precision, np.linalg.inv(slow.covariance), rtol=1e-8)
+    covariance = slow.covariance * np.outer(slow.scale, slow.scale)
+    np.testing.assert_allclose(code.precision, np.linalg.inv(covariance), rtol=1e-8)
 
 
 def test_code_lengths_are_those_of_the_loops(code, slow, data):
     fresh = np.random.default_rng(1).normal(size=(9, D)) * 5
     group = np.arange(9) % K
-    np.testing.assert_allclose(code.length(fresh, group), lengths(slow, fresh, group))
-    np.testing.assert_allclose(code.length(*data), lengths(slow, *data))
+    np.testing.assert_allclose(code.lengths(fresh, group)[0], lengths(slow, fresh, group))
+    np.testing.assert_allclose(code.lengths(*data)[0], lengths(slow, *data))
 
 
 def test_differences_of_code_lengths_are_log_density_ratios(code, slow):
@@ -64,7 +65,7 @@ def test_differences_of_code_lengths_are_log_density_ratios(code, slow):
     density = multivariate_normal(
         slow.means[0], slow.covariance * np.outer(slow.scale, slow.scale)
     ).logpdf(z)
-    apart = np.diff(code.length(z, np.array([0, 0])))[0]
+    apart = np.diff(code.lengths(z, np.array([0, 0]))[0])[0]
     assert math.isclose(apart, (density[0] - density[1]) / math.log(2), rel_tol=1e-8)
 
 
@@ -78,24 +79,27 @@ def test_the_typical_length_is_the_median_of_rows_not_fitted_on(code, data):
 
 
 def test_bits_are_the_distance_from_the_typical_length(code, data):
-    np.testing.assert_allclose(code.bits(*data), np.abs(code.length(*data) - code.typical))
+    bits, of_coordinates = code.bits(*data)
+    lengths, same = code.lengths(*data)
+    np.testing.assert_allclose(bits, np.abs(lengths - code.typical))
+    assert np.array_equal(of_coordinates, same)
 
 
 def test_the_mean_itself_is_untypical(code):
     group = np.arange(K)
-    assert code.length(code.means, group).max() < 1e-12
-    np.testing.assert_allclose(code.bits(code.means, group), code.typical)
+    assert code.lengths(code.means, group)[0].max() < 1e-12
+    np.testing.assert_allclose(code.bits(code.means, group)[0], code.typical)
     assert code.typical > 1
 
 
 def test_a_vector_of_typical_length_costs_nothing(code, data):
     z, group = data[0][:1], data[1][:1]
-    stretch = np.sqrt(code.typical / code.length(z, group))
+    stretch = np.sqrt(code.typical / code.lengths(z, group)[0])
     at_typical = code.means[group] + stretch * (z - code.means[group])
-    np.testing.assert_allclose(code.bits(at_typical, group), 0, atol=1e-9)
+    np.testing.assert_allclose(code.bits(at_typical, group)[0], 0, atol=1e-9)
     for factor in (0.5, 2):
         other = code.means[group] + factor * stretch * (z - code.means[group])
-        assert code.bits(other, group) > 0.5 * code.typical
+        assert code.bits(other, group)[0] > 0.5 * code.typical
 
 
 def test_fresh_rows_are_typical_on_average(code):
@@ -105,59 +109,92 @@ def test_fresh_rows_are_typical_on_average(code):
     rng.normal(size=(K, D))
     z = rng.normal(size=(4000, D))
     fitted = GaussianCode.fit(z[:400], group[:400], K)
-    longer = (fitted.length(z[400:], group[400:]) > fitted.typical).mean()
+    longer = (fitted.lengths(z[400:], group[400:])[0] > fitted.typical).mean()
     assert 0.4 < longer < 0.6
 
 
-PARTS = np.array([[0, 3], [1, 6], [2, 4]])
-
-
-def test_part_bits_are_what_the_marginal_code_of_the_rest_saves(code, slow, data):
+def test_a_coordinates_bits_are_what_the_marginal_code_of_the_rest_saves(code, slow, data):
     z, group = data
-    fast = code.part_bits(z, group, PARTS)
-    assert fast.shape == (N, 3)
+    fast = code.bits(z, group)[1]
+    assert fast.shape == (N, D)
     for n in range(0, N, 7):
-        for p, part in enumerate(PARTS.tolist()):
-            rest = [j for j in range(D) if j not in part]
+        for j in range(D):
+            rest = [other for other in range(D) if other != j]
             saved = slow.length(z[n], group[n]) - slow.length(z[n], group[n], rest)
-            assert math.isclose(fast[n, p], saved, rel_tol=1e-7, abs_tol=1e-9)
+            assert math.isclose(fast[n, j], saved, rel_tol=1e-7, abs_tol=1e-9)
 
 
-def test_a_part_that_is_everything_saves_everything(code, data):
-    whole = code.part_bits(*data, np.arange(D)[None])
-    np.testing.assert_allclose(whole[:, 0], code.length(*data))
-
-
-def test_part_bits_are_never_negative_and_find_the_cause(code, data):
+def test_a_coordinates_bits_are_never_negative_and_find_the_cause(code, slow, data):
     z, group = data
     odd = z.copy()
-    odd[:, 6] += 40 * code.scale[6]
-    bits = code.part_bits(odd, group, PARTS)
-    assert code.part_bits(z, group, PARTS).min() >= 0
-    assert (bits.argmax(1) == 1).all()
+    odd[:, 6] += 40 * slow.scale[6]
+    assert code.bits(z, group)[1].min() >= 0
+    assert (code.bits(odd, group)[1].argmax(1) == 6).all()
 
 
 def test_units_do_not_matter(code, data):
     z, group = data
     units = np.array([1, 2, 0.5, 3, 1, 4, 0.8])
     other = GaussianCode.fit(z * units, group, K)
-    np.testing.assert_allclose(other.bits(z * units, group), code.bits(z, group), rtol=1e-8)
+    for found, expected in zip(other.bits(z * units, group), code.bits(z, group), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("columns", [[2], list(range(D))])
 def test_coordinates_that_never_varied_cost_bits_once_they_do(data, columns):
     z, group = data[0].copy(), data[1]
     z[:, columns] = 1.5
-    code = GaussianCode.fit(z, group, K)
-    assert np.isfinite(code.bits(z, group)).all()
     odd = z.copy()
     odd[:, 2] += 1
-    assert (code.bits(odd, group) > code.bits(z, group)).all()
+    code, wide = GaussianCode.fit(z, group, K), WideCode.fit(z)
+    assert np.isfinite(code.bits(z, group)[0]).all()
+    assert (code.bits(odd, group)[0] > code.bits(z, group)[0]).all()
+    assert np.isfinite(wide.bits(z)).all()
+    assert (wide.bits(odd) > wide.bits(z)).all()
 
 
 def test_more_coordinates_than_rows_can_be_coded():
     rng = np.random.default_rng(3)
     z, group = rng.normal(size=(20, 30)), np.zeros(20, dtype=int)
-    code = GaussianCode.fit(z, group, 1)
-    assert np.isfinite(code.bits(z, group)).all()
-    assert (code.bits(z + 10, group) > code.bits(z, group)).all()
+    code, wide = GaussianCode.fit(z, group, 1), WideCode.fit(z)
+    assert np.isfinite(code.bits(z, group)[0]).all()
+    assert (code.bits(z + 10, group)[0] > code.bits(z, group)[0]).all()
+    np.testing.assert_allclose(wide.bits(z), code.bits(z, group)[0], rtol=1e-8)
+
+
+# --- many coordinates -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [1, 2, D])
+def test_with_directions_for_all_coordinates_a_wide_code_is_the_full_one(data, columns):
+    z = data[0][:, :columns]
+    together = np.zeros(N, dtype=int)
+    full, wide = GaussianCode.fit(z, together, 1), WideCode.fit(z)
+    assert wide.directions.shape == (columns, columns - 1)
+    assert math.isclose(wide.typical, full.typical, rel_tol=1e-8)
+    for x in (z, 10 * z + 3):
+        np.testing.assert_allclose(wide.bits(x), full.bits(x, together)[0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 5])
+def test_a_wide_code_is_that_of_a_covariance_isotropic_outside_its_directions(
+    data, monkeypatch, kept
+):
+    z = data[0]
+    monkeypatch.setattr(gaussian, "MOST_DIRECTIONS", kept)
+    wide, slow = WideCode.fit(z), oracles.IsotropicGaussian(z, kept)
+    assert wide.directions.shape == (D, kept)
+    fresh = np.random.default_rng(1).normal(size=(9, D)) * 5
+    np.testing.assert_allclose(wide.lengths(fresh), [slow.length(row, 0) for row in fresh])
+    held_out = []
+    for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
+        fold = oracles.IsotropicGaussian(z[rows], kept)
+        held_out += [fold.length(row, 0) for row in z[others]]
+    assert math.isclose(wide.typical, float(np.median(held_out)), rel_tol=1e-8)
+
+
+def test_wide_codes_of_wide_outputs_are_small():
+    z = np.random.default_rng(0).normal(size=(50, 300))
+    wide = WideCode.fit(z)
+    assert wide.directions.shape == (300, 64)
+    assert (wide.bits(z + 3) > wide.bits(z)).all()

@@ -21,7 +21,7 @@ from mad.scores import (
 )
 from mad.store import pack, unpack
 
-COUNT, SITES, OUTPUTS = 7, 3, 4
+COUNT, OUTPUTS = 7, 4
 RANKS = np.array([3.0, 0, 1, 2, 1, 5, 2])
 
 
@@ -61,20 +61,20 @@ def test_a_fitted_score_is_a_frozen_dataclass(score):
 def test_bits_are_finite_and_one_per_input(score, reference, fresh):
     for evidence in (reference, fresh):
         n = len(evidence.outputs)
-        assert score.bits(evidence).shape == (n,)
-        assert score.component_bits(evidence).shape == (n, COUNT)
-        assert np.isfinite(score.bits(evidence)).all()
-        assert np.isfinite(score.component_bits(evidence)).all()
-        assert (score.bits(evidence) >= 0).all()
+        total, by_component = score.bits(evidence)
+        assert total.shape == (n,)
+        assert np.isfinite(total).all()
+        assert (total >= 0).all()
+        if by_component is not None:
+            assert by_component.shape == (n, COUNT)
+            assert np.isfinite(by_component).all()
 
 
 @pytest.mark.parametrize("chosen", [slice(4, 5), slice(None, None, -1), slice(3, 20)])
 def test_an_inputs_bits_depend_on_its_own_evidence_alone(score, fresh, chosen):
-    part = fresh.rows(chosen)
-    np.testing.assert_allclose(score.bits(part), score.bits(fresh)[chosen], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(
-        score.component_bits(part), score.component_bits(fresh)[chosen], rtol=0, atol=1e-9
-    )
+    for part, whole in zip(score.bits(fresh.rows(chosen)), score.bits(fresh), strict=True):
+        if whole is not None:
+            np.testing.assert_allclose(part, whole[chosen], rtol=0, atol=1e-9)
 
 
 def test_a_score_taken_apart_is_arrays_and_comes_back_the_same(score, fresh):
@@ -82,8 +82,8 @@ def test_a_score_taken_apart_is_arrays_and_comes_back_the_same(score, fresh):
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
     again = unpack(type(score), arrays, "name/")
     assert type(again) is type(score)
-    assert np.array_equal(again.bits(fresh), score.bits(fresh))
-    assert np.array_equal(again.component_bits(fresh), score.component_bits(fresh))
+    for found, expected in zip(again.bits(fresh), score.bits(fresh), strict=True):
+        assert np.array_equal(found, expected)
     for key in arrays:
         with pytest.raises(KeyError, match=key):
             unpack(type(score), {k: v for k, v in arrays.items() if k != key}, "name/")
@@ -101,76 +101,74 @@ def test_fitting_leaves_the_evidence_alone(reference):
 
 
 def test_mask_bits_are_the_loops(reference, fresh):
-    score = MaskBits.fit(reference, RANKS)
+    bits, by_component = MaskBits.fit(reference, RANKS).bits(fresh)
     for n in range(30):
         total = 0.0
         for c in range(COUNT):
             used = sum(bool(on) for on in reference.active[:, c])
             p = (used + 0.5) / (80 + 1)
-            bits = -math.log2(p if fresh.active[n, c] else 1 - p)
-            assert math.isclose(score.component_bits(fresh)[n, c], bits)
-            total += bits
-        assert math.isclose(score.bits(fresh)[n], total)
+            each = -math.log2(p if fresh.active[n, c] else 1 - p)
+            assert math.isclose(by_component[n, c], each)
+            total += each
+        assert math.isclose(bits[n], total)
 
 
 def test_mask_bits_are_a_code(reference):
     """The lengths of all masks satisfy Kraft's inequality with equality."""
     masks = np.array(list(itertools.product([False, True], repeat=COUNT)))
     every = replaced(random_evidence(len(masks), seed=2), active=masks)
-    assert math.isclose((2 ** -MaskBits.fit(reference, RANKS).bits(every)).sum(), 1)
+    assert math.isclose((2 ** -MaskBits.fit(reference, RANKS).bits(every).total).sum(), 1)
 
 
 def test_what_the_reference_never_used_costs_most(reference):
     score = MaskBits.fit(reference, RANKS)
     assert not reference.active[:, 0].any()
     one = replaced(random_evidence(COUNT, seed=2), active=np.eye(COUNT, dtype=bool))
-    assert score.component_bits(one).argmax(1)[0] == 0
-    assert score.bits(one).argmax() == 0
-    assert math.isclose(score.component_bits(one)[0, 0], math.log2(2 * 81))
+    bits, by_component = score.bits(one)
+    assert by_component.argmax(1)[0] == 0
+    assert bits.argmax() == 0
+    assert math.isclose(by_component[0, 0], math.log2(2 * 81))
 
 
 # --- description length ---------------------------------------------------------------------
 
 
 def test_description_length_is_the_loop(reference, fresh):
-    bits = DescriptionLength.fit(reference, RANKS).bits(fresh)
+    bits = DescriptionLength.fit(reference, RANKS).bits(fresh).total
     for n in range(30):
         active = [c for c in range(COUNT) if fresh.active[n, c]]
         assert math.isclose(bits[n], sum(math.log2(COUNT) + RANKS[c] for c in active))
 
 
-def test_description_length_is_nobodys_component_bits(reference, fresh):
-    assert not DescriptionLength.fit(reference, RANKS).component_bits(fresh).any()
+def test_only_mask_and_attribution_bits_are_about_components(reference, fresh):
+    about = {
+        n for n, kind in SCORES.items() if kind.fit(reference, RANKS).bits(fresh)[1] is not None
+    }
+    assert about == {"mask_bits", "attribution_bits"}
 
 
 # --- attribution bits -----------------------------------------------------------------------
 
 
-def contribution(evidence: Evidence, n: int) -> np.ndarray:
-    """What every component did for one input, at all its sites together."""
-    return np.array(
-        [sum(evidence.attributions[n, s, c] for s in range(SITES)) for c in range(COUNT)]
-    )
-
-
 @pytest.fixture(scope="module")
 def gaussian(reference):
-    rows = np.stack([contribution(reference, n) for n in range(80)])
-    return oracles.Gaussian(rows, reference.prediction, OUTPUTS)
+    return oracles.Gaussian(reference.attributions, reference.prediction, OUTPUTS)
 
 
 def test_attribution_bits_are_a_code_of_all_contributions_given_the_prediction(
     reference, fresh, gaussian
 ):
     score = AttributionBits.fit(reference, RANKS)
-    slow = [gaussian.length(contribution(fresh, n), fresh.prediction[n]) for n in range(30)]
-    np.testing.assert_allclose(score.bits(fresh), np.abs(slow - score.code.typical), rtol=1e-8)
+    slow = [gaussian.length(fresh.attributions[n], fresh.prediction[n]) for n in range(30)]
+    np.testing.assert_allclose(
+        score.bits(fresh).total, np.abs(slow - score.code.typical), rtol=1e-8
+    )
 
 
 def test_a_components_attribution_bits_are_what_is_saved_without_it(reference, fresh, gaussian):
-    fast = AttributionBits.fit(reference, RANKS).component_bits(fresh)
+    fast = AttributionBits.fit(reference, RANKS).bits(fresh).by_component
     for n in range(0, 30, 5):
-        row, k = contribution(fresh, n), fresh.prediction[n]
+        row, k = fresh.attributions[n], fresh.prediction[n]
         for c in range(COUNT):
             rest = [other for other in range(COUNT) if other != c]
             saved = gaussian.length(row, k) - gaussian.length(row, k, rest)
@@ -180,30 +178,29 @@ def test_a_components_attribution_bits_are_what_is_saved_without_it(reference, f
 def test_attributions_usual_for_one_prediction_are_odd_for_another(reference):
     score = AttributionBits.fit(reference, RANKS)
     swapped = replaced(reference, prediction=(reference.prediction + 1) % OUTPUTS)
-    assert np.median(score.bits(swapped)) > np.median(score.bits(reference))
+    assert np.median(score.bits(swapped).total) > np.median(score.bits(reference).total)
 
 
 def test_signs_and_conjunctions_matter(reference, fresh):
     """Each attribution stays as large, or as usual by itself; together they are odd."""
     score = AttributionBits.fit(reference, RANKS)
-    usual = np.median(score.bits(fresh))
+    usual = np.median(score.bits(fresh).total)
     flipped = replaced(fresh, attributions=-fresh.attributions)
-    assert np.median(score.bits(flipped)) > 2 * usual
+    assert np.median(score.bits(flipped).total) > 2 * usual
     rng = np.random.default_rng(4)
     own = [np.flatnonzero(reference.prediction == k) for k in fresh.prediction]
     shuffled = np.empty_like(fresh.attributions)
-    for n, s, c in np.ndindex(shuffled.shape):
-        shuffled[n, s, c] = reference.attributions[rng.choice(own[n]), s, c]
-    assert np.median(score.bits(replaced(fresh, attributions=shuffled))) > 2 * usual
+    for n, c in np.ndindex(shuffled.shape):
+        shuffled[n, c] = reference.attributions[rng.choice(own[n]), c]
+    assert np.median(score.bits(replaced(fresh, attributions=shuffled)).total) > 2 * usual
 
 
 def test_attributions_that_are_too_typical_cost_bits(reference, fresh):
     score = AttributionBits.fit(reference, RANKS)
-    means = score.code.means[fresh.prediction]
-    too_typical = np.stack([means, np.zeros_like(means), np.zeros_like(means)], axis=1)
-    bits = score.bits(replaced(fresh, attributions=too_typical))
+    too_typical = score.code.means[fresh.prediction]
+    bits = score.bits(replaced(fresh, attributions=too_typical)).total
     np.testing.assert_allclose(bits, score.code.typical)
-    assert (bits > np.median(score.bits(fresh))).all()
+    assert (bits > np.median(score.bits(fresh).total)).all()
 
 
 # --- output and residual bits ---------------------------------------------------------------
@@ -220,13 +217,13 @@ def test_output_and_residual_bits_code_what_is_left_unexplained(
     left = [e.outputs - getattr(e, part) for e in (reference, fresh)]
     gaussian = oracles.Gaussian(left[0], np.zeros(80, dtype=int), 1)
     slow = [gaussian.length(row, 0) for row in left[1]]
-    np.testing.assert_allclose(score.bits(fresh), np.abs(slow - score.code.typical), rtol=1e-8)
-    assert not score.component_bits(fresh).any()
+    usual = score.bits(fresh).total
+    np.testing.assert_allclose(usual, np.abs(slow - score.code.typical), rtol=1e-8)
 
     shift = np.full(OUTPUTS, 3.0)
     both = replaced(fresh, outputs=fresh.outputs + shift, **{part: getattr(fresh, part) + shift})
-    np.testing.assert_allclose(score.bits(both), score.bits(fresh), rtol=1e-6)
+    np.testing.assert_allclose(score.bits(both).total, usual, rtol=1e-6)
     elsewhere = replaced(fresh, **{other: getattr(fresh, other) + shift})
-    assert np.array_equal(score.bits(elsewhere), score.bits(fresh))
+    assert np.array_equal(score.bits(elsewhere).total, usual)
     odd = replaced(fresh, **{part: getattr(fresh, part) + shift})
-    assert (score.bits(odd) > 10 * score.bits(fresh).max()).all()
+    assert (score.bits(odd).total > 10 * usual.max()).all()

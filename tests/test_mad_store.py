@@ -152,7 +152,7 @@ def test_a_directory_of_another_decomposition_is_refused_and_kept(saved, another
     ("key", "value", "said"),
     [
         ("format", "apd run", "is not a saved detector"),
-        ("format_version", "2", "has format version 2"),
+        ("format_version", "3", "has format version 3"),
         ("decomposition", "nothing_installed", "needs the package 'nothing_installed'"),
         ("fingerprint", "0" * 64, "belongs to another decomposition"),
     ],

@@ -134,5 +134,13 @@ def test_making_a_toy_works_where_the_caller_turned_gradients_off(toy):
 
 
 def test_unknown_name_is_refused_with_the_names_there_are():
-    with pytest.raises(toys.ToyError, match=r"no toy named 'digit'.* tms-5-2, tms-40-10, digits"):
+    with pytest.raises(toys.ToyError, match=r"no toy named 'digit'.* tms-5-2, .*, digits"):
         toys.make("digit")
+
+
+def test_the_backdoor_is_there_whether_or_not_a_planted_mechanism_is_asked_for(toy):
+    planted = toys.make("digits", seed=toy.seed, planted=True)
+    assert torch.equal(planted.reference, toy.reference)
+    assert torch.equal(planted.inputs.is_anomaly, toy.inputs.is_anomaly)
+    assert planted.planted is None
+    assert toys.active(toy, toy.inputs.x).shape == (len(toy.inputs), 0)

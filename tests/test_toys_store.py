@@ -17,26 +17,26 @@ from toys.toy import Labelled
 FILES = ["toy.json", "weights.safetensors", "reference.npz", "inputs.npz", "mechanisms.safetensors"]
 
 
-@pytest.fixture(scope="module", params=["digits", "tms-5-2"])
+@pytest.fixture(scope="module", params=["digits", "tms-5-2", "gated-2", "boolean"])
 def toy(request) -> toys.Toy:
-    return toys.make(request.param, seed=2)
+    return toys.make(request.param, seed=2, planted=request.param in ("gated-2", "boolean"))
 
 
 @pytest.fixture(scope="module")
-def tms() -> toys.Toy:
+def pentagon() -> toys.Toy:
     return toys.make("tms-5-2", seed=0)
 
 
 @pytest.fixture
-def saved(tms, tmp_path) -> Path:
-    toys.save(tms, tmp_path / "toy")
+def saved(pentagon, tmp_path) -> Path:
+    toys.save(pentagon, tmp_path / "toy")
     return tmp_path / "toy"
 
 
 def test_everything_comes_back_bit_for_bit(toy, tmp_path):
     toys.save(toy, tmp_path / "new" / "toy")
     back = toys.load(tmp_path / "new" / "toy")
-    assert (back.name, back.seed) == (toy.name, toy.seed)
+    assert (back.name, back.seed, back.planted) == (toy.name, toy.seed, toy.planted)
     assert type(back.model) is type(toy.model)
     assert back.model.state_dict().keys() == toy.model.state_dict().keys()
     for name, tensor in toy.model.state_dict().items():
@@ -58,9 +58,12 @@ def test_everything_comes_back_bit_for_bit(toy, tmp_path):
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
-def test_many_mechanisms_keep_their_order(tms, tmp_path):
+def test_many_mechanisms_keep_their_order(pentagon, tmp_path):
     many = [{"b": torch.full((5,), float(i))} for i in range(12)]
-    toys.save(toys.Toy(tms.name, 0, tms.model, tms.reference, tms.inputs, many), tmp_path / "toy")
+    toys.save(
+        toys.Toy(pentagon.name, 0, pentagon.model, pentagon.reference, pentagon.inputs, many),
+        tmp_path / "toy",
+    )
     back = toys.load(tmp_path / "toy").mechanisms
     assert [mechanism["b"][0].item() for mechanism in back] == list(range(12))
 
@@ -77,9 +80,10 @@ def test_the_directory_holds_only_what_cannot_execute(toy, tmp_path):
     known = FILES if toy.mechanisms else FILES[:-1]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(known)
     assert json.loads((tmp_path / "toy.json").read_text()) == {
-        "format_version": 1,
+        "format_version": 2,
         "name": toy.name,
         "seed": toy.seed,
+        "planted": toy.planted,
     }
     with np.load(tmp_path / "inputs.npz", allow_pickle=False) as file:
         assert set(file) == {"x", "y", "is_anomaly", "kind"}
@@ -91,8 +95,8 @@ def test_the_directory_holds_only_what_cannot_execute(toy, tmp_path):
     load_file(tmp_path / "weights.safetensors")
 
 
-def test_the_same_toy_makes_the_same_files(tms, saved, tmp_path):
-    toys.save(tms, tmp_path / "again")
+def test_the_same_toy_makes_the_same_files(pentagon, saved, tmp_path):
+    toys.save(pentagon, tmp_path / "again")
     for path in saved.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
@@ -105,38 +109,38 @@ def test_a_toy_replaces_a_toy_and_leaves_nothing_else(toy, saved):
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "scores.csv"])
-def test_a_directory_of_something_else_is_left_as_it_is(tms, tmp_path, name):
+def test_a_directory_of_something_else_is_left_as_it_is(pentagon, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(ToyError, match="something other than a toy"):
-        toys.save(tms, tmp_path)
+        toys.save(pentagon, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_toy_with_the_users_own_files_beside_it_is_left_as_it_is(tms, saved):
+def test_a_toy_with_the_users_own_files_beside_it_is_left_as_it_is(pentagon, saved):
     (saved / "scores.csv").write_text("mine")
     with pytest.raises(ToyError, match="something other than a toy"):
-        toys.save(tms, saved)
+        toys.save(pentagon, saved)
     assert (saved / "scores.csv").read_text() == "mine"
     toys.load(saved)
 
 
-def test_a_file_is_not_a_place_for_a_toy(tms, tmp_path):
+def test_a_file_is_not_a_place_for_a_toy(pentagon, tmp_path):
     (tmp_path / "toy").write_text("mine")
     for directory in (tmp_path / "toy", tmp_path / "toy" / "below"):
         with pytest.raises(ToyError):
-            toys.save(tms, directory)
+            toys.save(pentagon, directory)
     assert (tmp_path / "toy").read_text() == "mine"
 
 
-def test_the_working_directory_is_not_swapped_away(tms, tmp_path, monkeypatch):
+def test_the_working_directory_is_not_swapped_away(pentagon, tmp_path, monkeypatch):
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path / "below")
     for directory in (Path(), tmp_path):
         with pytest.raises(ToyError, match="working directory"):
-            toys.save(tms, directory)
+            toys.save(pentagon, directory)
 
 
-def test_a_full_disk_leaves_the_old_toy_and_no_litter(tms, saved, monkeypatch):
+def test_a_full_disk_leaves_the_old_toy_and_no_litter(pentagon, saved, monkeypatch):
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
 
     def full(*_: object, **__: object) -> None:
@@ -144,7 +148,7 @@ def test_a_full_disk_leaves_the_old_toy_and_no_litter(tms, saved, monkeypatch):
 
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(ToyError, match="No space left on device"):
-        toys.save(tms, saved)
+        toys.save(pentagon, saved)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
     assert list(saved.parent.iterdir()) == [saved]
 
@@ -204,20 +208,35 @@ def test_no_directory_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("header", "sentence"),
+    ("change", "sentence"),
     [
-        ({"format_version": 2, "name": "tms-5-2", "seed": 0}, "format version 2; .* reads 1"),
-        ({"format_version": 1, "name": "tms-5-3", "seed": 0}, "no toy named 'tms-5-3'"),
-        ({"format_version": 1, "name": "tms-40-10", "seed": 0}, "weights.safetensors is damaged"),
-        ({"format_version": 1, "name": "tms-5-2"}, "toy.json is damaged"),
-        ({"format_version": 1, "name": ["tms-5-2"], "seed": 0}, "toy.json is damaged"),
-        ({"format_version": 1, "name": "tms-5-2", "seed": "0"}, "toy.json is damaged"),
-        (["tms-5-2"], "toy.json is damaged"),
+        ({"format_version": 1}, "format version 1; .* reads 2"),
+        ({"name": "tms-5-3"}, "no toy named 'tms-5-3'"),
+        ({"name": "tms-40-10"}, "weights.safetensors is damaged"),
+        ({"name": ["tms-5-2"]}, "toy.json is damaged"),
+        ({"seed": "0"}, "toy.json is damaged"),
+        ({"planted": "0"}, "toy.json is damaged"),
     ],
 )
-def test_a_header_of_something_else_is_refused(saved, header, sentence):
-    (saved / "toy.json").write_text(json.dumps(header))
+def test_a_header_of_something_else_is_refused(saved, change, sentence):
+    header = json.loads((saved / "toy.json").read_text())
+    (saved / "toy.json").write_text(json.dumps(header | change))
     with pytest.raises(ToyError, match=sentence):
+        toys.load(saved)
+
+
+@pytest.mark.parametrize("key", ["format_version", "name", "seed", "planted"])
+def test_a_header_that_lacks_something_is_refused(saved, key):
+    header = json.loads((saved / "toy.json").read_text())
+    del header[key]
+    (saved / "toy.json").write_text(json.dumps(header))
+    with pytest.raises(ToyError, match=r"toy\.json is damaged"):
+        toys.load(saved)
+
+
+def test_a_header_that_is_a_list_is_refused(saved):
+    (saved / "toy.json").write_text('["tms-5-2"]')
+    with pytest.raises(ToyError, match=r"toy\.json is damaged"):
         toys.load(saved)
 
 
@@ -289,10 +308,10 @@ def test_mechanisms_of_another_model_are_refused(saved, key, sentence):
         toys.load(saved)
 
 
-def test_a_saved_toys_numbers_do_not_follow_later_changes(tms, saved):
+def test_a_saved_toys_numbers_do_not_follow_later_changes(pentagon, saved):
     back = toys.load(saved)
     back.reference.zero_()
-    assert torch.equal(toys.load(saved).reference, tms.reference)
+    assert torch.equal(toys.load(saved).reference, pentagon.reference)
 
 
 def test_labelled_counts_its_rows_and_knows_clean_ones():

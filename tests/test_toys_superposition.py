@@ -85,7 +85,7 @@ def test_a_features_own_mechanism_alone_reproduces_the_output_it_alone_causes(sm
 
 
 def test_features_are_rarely_active_and_then_uniform():
-    x = sample(20_000, 6, torch.Generator().manual_seed(0))
+    x = sample(6, 20_000, torch.Generator().manual_seed(0))
     active = x[x > 0]
     assert x.min() == 0
     assert x.max() <= 1

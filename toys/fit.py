@@ -35,8 +35,7 @@ def fit(
 ) -> Model:
     """Trains `model` in place with AdamW, and returns it frozen: in eval mode, without gradients.
 
-    The only randomness is that of `batches`. It runs on one thread, because how sums are shared out
-    among threads shows in the last bits of the weights.
+    The only randomness is that of `batches`. It runs on one thread.
 
     Args:
         model: the network to train.
@@ -49,7 +48,7 @@ def fit(
     optimizer = AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
     schedule = CosineAnnealingLR(optimizer, steps)
     model.train()
-    with torch.enable_grad(), _one_thread():
+    with torch.enable_grad(), one_thread():
         for _ in range(steps):
             x, y = next(batches)
             optimizer.zero_grad()
@@ -61,7 +60,8 @@ def fit(
 
 
 @contextmanager
-def _one_thread() -> Generator[None]:
+def one_thread() -> Generator[None]:
+    """Has PyTorch compute on one thread: how many share out a sum shows in its last bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

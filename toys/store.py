@@ -1,6 +1,6 @@
 """A toy as a directory: safetensors, JSON and plain arrays, nothing in it that can execute.
 
-toy.json                  format version, name, seed
+toy.json                  format version, name, seed, planted mechanism
 weights.safetensors       the network's state
 reference.npz             x
 inputs.npz                x, y, is_anomaly, kind
@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,7 +28,7 @@ from toys.errors import ToyError
 from toys.fit import initialised
 from toys.toy import Labelled, Toy
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER, WEIGHTS, REFERENCE, INPUTS, MECHANISMS = FILES = (
     "toy.json",
     "weights.safetensors",
@@ -66,12 +67,12 @@ def load(directory: Path) -> Toy:
     Raises:
         ToyError: if the directory does not hold one that is whole.
     """
-    name, seed = _header(directory / HEADER)
+    name, seed, planted = _header(directory / HEADER)
     inputs = _arrays(directory / INPUTS, x="f4", y="i8", is_anomaly="b1", kind="U")
     return Toy(
         name=name,
         seed=seed,
-        model=_model(name, directory / WEIGHTS),
+        model=_model(name, seed, directory / WEIGHTS),
         reference=torch.tensor(_arrays(directory / REFERENCE, x="f4")["x"]),
         inputs=Labelled(
             x=torch.tensor(inputs["x"]),
@@ -80,6 +81,7 @@ def load(directory: Path) -> Toy:
             kind=tuple(map(str, inputs["kind"])),
         ),
         mechanisms=_mechanisms(directory / MECHANISMS),
+        planted=planted,
     )
 
 
@@ -94,7 +96,12 @@ def _check_replaceable(directory: Path) -> None:
 
 
 def _write(toy: Toy, directory: Path) -> None:
-    header = {"format_version": FORMAT_VERSION, "name": toy.name, "seed": toy.seed}
+    header = {
+        "format_version": FORMAT_VERSION,
+        "name": toy.name,
+        "seed": toy.seed,
+        "planted": toy.planted,
+    }
     (directory / HEADER).write_text(json.dumps(header, indent=2) + "\n")
     save_file(_contiguous(toy.model.state_dict()), directory / WEIGHTS)
     np.savez_compressed(directory / REFERENCE, x=toy.reference.numpy(force=True))
@@ -135,21 +142,26 @@ def _reading(path: Path) -> Generator[None]:
         raise ToyError(f"{path} is damaged or was not written by toys.save.") from error
 
 
-def _header(path: Path) -> tuple[str, int]:
+def _header(path: Path) -> tuple[str, int, int | None]:
     with _reading(path):
         match json.loads(path.read_text()):
             case {"format_version": int(version)} if version != FORMAT_VERSION:
                 raise ToyError(
                     f"{path} has format version {version}; this package reads {FORMAT_VERSION}."
                 )
-            case {"format_version": int(), "name": str(name), "seed": int(seed)}:
-                return name, seed
+            case {
+                "format_version": int(),
+                "name": str(name),
+                "seed": int(seed),
+                "planted": int() | None as planted,
+            }:
+                return name, seed, planted
             case _:
                 raise ValueError
 
 
-def _model(name: str, path: Path) -> nn.Module:
-    model = initialised(recipe(name).architecture, 0)
+def _model(name: str, seed: int, path: Path) -> nn.Module:
+    model = initialised(partial(recipe(name).architecture, seed), 0)
     with _reading(path):
         model.load_state_dict(load_file(path))
     return model.eval().requires_grad_(False)

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, mse_loss, relu
 
 from toys.errors import ToyError
 from toys.fit import fit, initialised
-from toys.toy import Labelled, Toy
+from toys.planted import draw
+from toys.toy import Toy
 
 ACTIVE = 0.05
-REFERENCE, INPUTS = 50_000, 2_000
-ATTEMPTS = 10
+ATTEMPTS, STEPS = 10, 2_000
 REPRESENTED = 0.9
 
 
@@ -35,41 +35,56 @@ class TMS(nn.Module):
         return relu(linear(linear(x, self.W), self.W.T, self.b))
 
 
-def sample(n: int, features: int, generator: torch.Generator) -> Float[Tensor, "{n} {features}"]:
+def sample(features: int, n: int, generator: torch.Generator) -> Float[Tensor, "{n} {features}"]:
     """Sparse inputs: each feature is active with probability 0.05, and then uniform on [0, 1]."""
     size = torch.rand(n, features, generator=generator)
     active = torch.rand(n, features, generator=generator) < ACTIVE
     return size * active
 
 
-def mechanisms(model: TMS) -> list[dict[str, Tensor]]:
+def active(x: Float[Tensor, "n features"]) -> Bool[Tensor, "n features"]:
+    """Mechanism j is exercised where feature j is not zero."""
+    return x != 0
+
+
+def mechanisms(W: Float[Tensor, "hidden features"]) -> list[dict[str, Tensor]]:
     """One per feature j: {"W": W with every column but j zeroed}. They sum to W."""
-    return [{"W": model.W.detach() * column} for column in torch.eye(model.W.shape[1])]
+    return [{"W": W.detach() * column} for column in torch.eye(W.shape[1])]
 
 
-def build(features: int, hidden: int, seed: int) -> Toy:
-    """The toy "tms-{features}-{hidden}": 50,000 reference rows and 2,000 clean inputs."""
+def build(features: int, hidden: int, seed: int, planted: bool = False) -> Toy:
+    """The toy "tms-{features}-{hidden}"; the planted mechanism is that of feature seed % features.
+
+    A planted anomaly is a feature that is never active in the reference.
+    """
     generator = torch.Generator().manual_seed(seed)
-    model = _train(features, hidden, generator)
+    model = trained(features, hidden, generator)
+    absent = seed % features if planted else None
+    reference, inputs = draw(partial(sample, features), active, absent, generator)
     return Toy(
         name=f"tms-{features}-{hidden}",
         seed=seed,
         model=model,
-        reference=sample(REFERENCE, features, generator),
-        inputs=Labelled.clean(sample(INPUTS, features, generator)),
-        mechanisms=mechanisms(model),
+        reference=reference,
+        inputs=inputs,
+        mechanisms=mechanisms(model.W),
+        planted=absent,
     )
 
 
-def _train(features: int, hidden: int, generator: torch.Generator) -> TMS:
-    """A trained model in which no feature was dropped, from as many beginnings as it takes."""
+def trained(features: int, hidden: int, generator: torch.Generator) -> TMS:
+    """A trained model in which no feature was dropped, from as many beginnings as it takes.
+
+    Raises:
+        ToyError: if ten beginnings are not enough.
+    """
     for _ in range(ATTEMPTS):
         seed = int(torch.randint(2**62, (), generator=generator))
         model = fit(
             initialised(partial(TMS, features, hidden), seed),
             _batches(features, generator),
             mse_loss,
-            steps=2_000,
+            steps=STEPS,
             lr=1e-2,
         )
         if model.W.square().sum(0).sqrt().min() > REPRESENTED:
@@ -79,5 +94,5 @@ def _train(features: int, hidden: int, generator: torch.Generator) -> TMS:
 
 def _batches(features: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
     while True:
-        x = sample(1_024, features, generator)
+        x = sample(features, 1_024, generator)
         yield x, x

@@ -17,7 +17,8 @@ class Labelled:
         x: the inputs.
         y: the true class, or -1 where the task has no classes.
         is_anomaly: whether the network's output came about through a planted mechanism.
-        kind: how the input was made ("clean", "triggered", "look-alike"), n words.
+        kind: how the input was made ("clean", "triggered", "look-alike"; of planted mechanisms,
+            "alone" or "with others"), n words.
     """
 
     x: Float[Tensor, "n ..."]
@@ -53,6 +54,8 @@ class Toy:
         inputs: held-out inputs to score, of the reference's shape per input.
         mechanisms: the ground truth, each {parameter name: tensor of the parameter's shape};
             parameters left out are zero. Empty where the mechanisms are not known as weights.
+        planted: the number, among the mechanisms of `toys.active`, of the one that no reference
+            input and every anomaly exercises; None where the reference exercises them all.
 
     Raises:
         ToyError: if the inputs do not have the reference's shape, or a mechanism's tensor not the
@@ -65,6 +68,7 @@ class Toy:
     reference: Float[Tensor, "n ..."]
     inputs: Labelled
     mechanisms: list[dict[str, Tensor]]
+    planted: int | None = None
 
     def __post_init__(self) -> None:
         if self.reference.shape[1:] != self.inputs.x.shape[1:]:

@@ -27,9 +27,14 @@ LAYERS: dict[str, tuple[type[Use], type[Use]]] = {
 
 
 def find_sites(
-    graph: Graph, state: Mapping[str, Tensor], patterns: Sequence[str]
+    graph: Graph, weights: Mapping[str, Tensor], patterns: Sequence[str]
 ) -> dict[str, Site]:
     """The sites whose dotted names match any of the patterns (shell wildcards), in graph order.
+
+    Args:
+        graph: the network.
+        weights: the tensors that may be decomposed, by dotted name.
+        patterns: which of them are to be.
 
     Raises:
         TargetError: a pattern matches no weight, or a matching weight is no matrix, is never used,
@@ -38,7 +43,7 @@ def find_sites(
     matrices = {
         placeholder: name
         for placeholder, name in graph.tensors.items()
-        if state[name].ndim > 1 and state[name].is_floating_point()
+        if name in weights and weights[name].ndim > 1 and weights[name].is_floating_point()
     }
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in matrices.values()):
@@ -52,7 +57,7 @@ def find_sites(
         for name in dict.fromkeys(matrices.values())
         if any(fnmatchcase(name, pattern) for pattern in patterns)
     ]
-    return {name: site_of(name, state[name], uses[name]) for name in chosen}
+    return {name: site_of(name, weights[name], uses[name]) for name in chosen}
 
 
 def uses_of(graph: Graph, matrices: Mapping[str, str]) -> dict[str, list[Use | Node]]:

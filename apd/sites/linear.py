@@ -29,6 +29,19 @@ class LinearUse(Use):
         """g . U[c, m]."""
         return onto(g, factors.U)
 
+    def gradient(
+        self,
+        x: Float[Tensor, "n ... i"],
+        g: Float[Tensor, "n ... o"],
+        on: Float[Tensor, "n ... C 1"],
+        factors: Factors,
+    ) -> Factors:
+        """U: sum_n on read(x)[c, m] g; V: sum_n on adjoint(g)[c, m] x."""
+        return Factors(
+            outer(on * onto(x, factors.V), g),
+            outer(on * onto(g, factors.U), x),
+        )
+
     def operands(self, args: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
         """(x, bias) of linear(x, W, bias) or matmul(x, W^T)."""
         return args[0], args[2] if len(args) > 2 else None
@@ -50,6 +63,17 @@ class TransposedUse(LinearUse):
         """g . V[c, m]."""
         return onto(g, factors.V)
 
+    def gradient(
+        self,
+        x: Float[Tensor, "n ... o"],
+        g: Float[Tensor, "n ... i"],
+        on: Float[Tensor, "n ... C 1"],
+        factors: Factors,
+    ) -> Factors:
+        """V: sum_n on read(x)[c, m] g; U: sum_n on adjoint(g)[c, m] x."""
+        exchanged = super().gradient(x, g, on, Factors(factors.V, factors.U))
+        return Factors(exchanged.V, exchanged.U)
+
 
 def onto(x: Float[Tensor, "... d"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... C m"]:
     """Inner products of x with every row of the basis, as one matrix product."""
@@ -59,3 +83,8 @@ def onto(x: Float[Tensor, "... d"], basis: Float[Tensor, "C m d"]) -> Float[Tens
 def along(r: Float[Tensor, "... C m"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... d"]:
     """The combination of the basis's rows with coefficients r, as one matrix product."""
     return product(r.flatten(-2), basis.flatten(0, 1).T)
+
+
+def outer(r: Float[Tensor, "... C m"], y: Float[Tensor, "... d"]) -> Float[Tensor, "C m d"]:
+    """sum r[c, m] y over everything that comes before, as one matrix product."""
+    return (r.flatten(-2).flatten(0, -2).T @ y.flatten(0, -2)).unflatten(0, r.shape[-2:])

@@ -1,4 +1,4 @@
-"""Sites, their uses, and the three formulas a use must know: read, write, adjoint."""
+"""Sites, their uses, and the formulas a use must know: read, write, adjoint, gradient."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ class Factors(NamedTuple):
 
     U: Float[Tensor, "C m o"]
     V: Float[Tensor, "C m i"]
+
+    def of(self, components: slice | Tensor) -> Factors:
+        """Those of some of the components."""
+        return Factors(self.U[components], self.V[components])
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class Use(ABC):
     @abstractmethod
     def adjoint(self, g: Float[Tensor, "... b"], factors: Factors) -> Float[Tensor, "... C m"]:
         """The transpose of `write`: how much each part's writing moves a scalar of gradient g."""
+
+    @abstractmethod
+    def gradient(
+        self,
+        x: Float[Tensor, "n ... a"],
+        g: Float[Tensor, "n ... b"],
+        on: Float[Tensor, "n ... C 1"],
+        factors: Factors,
+    ) -> Factors:
+        """The gradient of sum(g * write(on * read(x))) with respect to the factors."""
 
     @abstractmethod
     def operands(self, args: Sequence[Any]) -> tuple[Tensor, Tensor | None]:

@@ -5,7 +5,7 @@ from mad.scores.description_length import DescriptionLength
 from mad.scores.mask_bits import MaskBits
 from mad.scores.output_bits import OutputBits
 from mad.scores.residual_bits import ResidualBits
-from mad.scores.score import Score
+from mad.scores.score import Bits, Score
 
 SCORES: dict[str, type[Score]] = {
     "mask_bits": MaskBits,
@@ -21,6 +21,7 @@ __all__ = [
     "SCORES",
     "TOTAL",
     "AttributionBits",
+    "Bits",
     "DescriptionLength",
     "MaskBits",
     "OutputBits",

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mad.evidence import Evidence
-from mad.scores.score import Score
+from mad.scores.score import Bits, Score
 
 BITS_PER_RANK = 1.0
 
@@ -32,6 +32,6 @@ class DescriptionLength(Score):
         """Price every component; the reference plays no part."""
         return cls(np.log2(len(ranks)) + BITS_PER_RANK * ranks)
 
-    def bits(self, evidence: Evidence) -> Float[np.ndarray, "n"]:
+    def bits(self, evidence: Evidence) -> Bits:
         """The price of the active components."""
-        return evidence.active @ self.cost
+        return Bits(evidence.active @ self.cost)

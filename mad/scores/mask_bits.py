@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from mad.evidence import Evidence
-from mad.scores.score import Score
+from mad.scores.score import Bits, Score
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,8 @@ class MaskBits(Score):
         """Count how often each component is active."""
         return cls((reference.active.sum(0) + 0.5) / (len(reference.active) + 1))
 
-    def bits(self, evidence: Evidence) -> Float[np.ndarray, "n"]:
-        """sum_c of the components' bits."""
-        return self.component_bits(evidence).sum(1)
-
-    def component_bits(self, evidence: Evidence) -> Float[np.ndarray, "n C"]:
-        """-log2 p_c where active, -log2 (1 - p_c) where not."""
-        return np.where(evidence.active, -np.log2(self.rate), -np.log2(1 - self.rate))
+    def bits(self, evidence: Evidence) -> Bits:
+        """-log2 p_c where active, -log2 (1 - p_c) where not, and their sum."""
+        off = -np.log2(1 - self.rate)
+        each = evidence.active * (-np.log2(self.rate) - off) + off
+        return Bits(each.sum(1), each)

@@ -8,28 +8,26 @@ import numpy as np
 from jaxtyping import Float
 
 from mad.evidence import Evidence
-from mad.gaussian import GaussianCode
-from mad.scores.score import Score
+from mad.gaussian import WideCode
+from mad.scores.score import Bits, Score
 
 
 @dataclass(frozen=True)
 class OutputBits(Score):
     """A Gaussian code of f(x) - f(x; active components), in output space."""
 
-    code: GaussianCode
+    code: WideCode
 
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> OutputBits:
         """Fit the code to what the reference's active components leave unexplained."""
-        return cls(
-            GaussianCode.fit(unexplained(reference), np.zeros(len(reference.outputs), int), 1)
-        )
+        return cls(WideCode.fit(unexplained(reference)))
 
-    def bits(self, evidence: Evidence) -> Float[np.ndarray, "n"]:
+    def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
-        return self.code.bits(unexplained(evidence), np.zeros(len(evidence.outputs), int))
+        return Bits(self.code.bits(unexplained(evidence)))
 
 
 def unexplained(evidence: Evidence) -> Float[np.ndarray, "n d"]:
-    """The outputs lost when everything but the active components is dropped."""
-    return evidence.outputs - evidence.masked
+    """The outputs lost when everything but the active components is dropped, in float64."""
+    return (evidence.outputs - evidence.masked).astype(np.float64, copy=False)

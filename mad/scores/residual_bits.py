@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from mad.evidence import Evidence
-from mad.gaussian import GaussianCode
-from mad.scores.score import Score
+from mad.gaussian import WideCode
+from mad.scores.score import Bits, Score
 
 
 @dataclass(frozen=True)
@@ -19,20 +19,18 @@ class ResidualBits(Score):
     A mechanism the reference never exercised has no component of its own and lives in the residual.
     """
 
-    code: GaussianCode
+    code: WideCode
 
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> ResidualBits:
         """Fit the code to what the residual contributes on the reference."""
-        return cls(
-            GaussianCode.fit(owned_by_none(reference), np.zeros(len(reference.outputs), int), 1)
-        )
+        return cls(WideCode.fit(owned_by_none(reference)))
 
-    def bits(self, evidence: Evidence) -> Float[np.ndarray, "n"]:
+    def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
-        return self.code.bits(owned_by_none(evidence), np.zeros(len(evidence.outputs), int))
+        return Bits(self.code.bits(owned_by_none(evidence)))
 
 
 def owned_by_none(evidence: Evidence) -> Float[np.ndarray, "n d"]:
-    """The outputs lost when the residual is dropped."""
-    return evidence.outputs - evidence.without_residual
+    """The outputs lost when the residual is dropped, in float64."""
+    return (evidence.outputs - evidence.without_residual).astype(np.float64, copy=False)

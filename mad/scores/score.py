@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -10,8 +11,20 @@ from jaxtyping import Float
 from mad.evidence import Evidence
 
 
+class Bits(NamedTuple):
+    """One term of the account of n inputs; higher = more anomalous.
+
+    Attributes:
+        total: the score of every input.
+        by_component: how much of it each component answers for, None where it is not theirs.
+    """
+
+    total: Float[np.ndarray, "n"]
+    by_component: Float[np.ndarray, "n C"] | None = None
+
+
 class Score(ABC):
-    """One term of the account, in bits; higher = more anomalous.
+    """One term of the account, in bits.
 
     A score is a frozen dataclass of arrays (or of such dataclasses), so that it can be saved. Its
     bits for an input depend on the fitted arrays and that input's evidence alone.
@@ -28,9 +41,5 @@ class Score(ABC):
         """
 
     @abstractmethod
-    def bits(self, evidence: Evidence) -> Float[np.ndarray, "n"]:
-        """The score of every input."""
-
-    def component_bits(self, evidence: Evidence) -> Float[np.ndarray, "n C"]:
-        """How much of the score each component answers for; zero where the score is not theirs."""
-        return np.zeros(evidence.active.shape)
+    def bits(self, evidence: Evidence) -> Bits:
+        """The bits of every input, and of every component where the score is about them."""

@@ -1,0 +1,89 @@
+"""The masked pass: every input run on its active components alone."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from apd.components import Components
+from apd.hooks import Capture, replace
+from apd.pairs import Pairs
+from apd.sites import Factors, Use
+from apd.target import Target
+
+
+def masked_outputs(
+    target: Target, components: Components, x: Shaped[Tensor, "n *shape"], pairs: Pairs
+) -> Float[Tensor, "n d"]:
+    """f(x; kappa(x)): the outputs when every input is run on its active components alone."""
+    return masked_captures(target, components, x, pairs)[0]
+
+
+def masked_captures(
+    target: Target, components: Components, x: Shaped[Tensor, "n *shape"], pairs: Pairs
+) -> tuple[Float[Tensor, "n d"], list[Capture]]:
+    """The same, and every use's input and output on the way.
+
+    With gradients enabled, the outputs are differentiable with respect to every captured y.
+    """
+    seen: list[Capture] = []
+
+    def compute(use: Use, x: Tensor) -> Tensor:
+        y = masked_call(use, x, components.factors[use.site], pairs)
+        if torch.is_grad_enabled():
+            y.requires_grad_()
+        seen.append(Capture(use, x.detach(), y))
+        return y
+
+    return replace(target, x, compute), seen
+
+
+def masked_call(
+    use: Use, x: Float[Tensor, "n ... a"], factors: Factors, pairs: Pairs
+) -> Float[Tensor, "n ... b"]:
+    """A call's output on the active components alone, worked out for the active pairs alone."""
+    busy = chosen(factors, pairs.busy)
+    y = use.write(use.read(x, busy) * beside(pairs.mask, x), busy)
+    if pairs.rows.shape[1] == 0:
+        return y
+
+    def written(x: Tensor, on: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        own = Factors(u[None], v[None])
+        return use.write(use.read(x, own) * on, own)
+
+    own = torch.vmap(written)(pairs.gather(x), beside(pairs.on[..., None], x), *factors)
+    return y.index_add(0, pairs.rows.flatten(), own.flatten(0, 1))
+
+
+def masked_gradient(
+    use: Use,
+    x: Float[Tensor, "n ... a"],
+    g: Float[Tensor, "n ... b"],
+    factors: Factors,
+    pairs: Pairs,
+) -> Factors:
+    """The gradient of sum(g * masked_call(x)) with respect to the factors."""
+    busy = use.gradient(x, g, beside(pairs.mask, x), chosen(factors, pairs.busy))
+    if pairs.rows.shape[1] == 0 and len(pairs.busy) == len(factors.U):
+        return busy
+
+    def gradient(x: Tensor, g: Tensor, on: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        own = use.gradient(x, g, on, Factors(u[None], v[None]))
+        return own.U[0], own.V[0]
+
+    on = beside(pairs.on[..., None], x)
+    own = Factors(*torch.vmap(gradient)(pairs.gather(x), pairs.gather(g), on, *factors))
+    own.U.index_add_(0, pairs.busy, busy.U)
+    own.V.index_add_(0, pairs.busy, busy.V)
+    return own
+
+
+def chosen(factors: Factors, busy: Tensor) -> Factors:
+    """The factors of the busy components; all of them as they are, without a copy."""
+    return factors if len(busy) == len(factors.U) else factors.of(busy)
+
+
+def beside(on: Float[Tensor, "*n C"], x: Float[Tensor, "n ... a"]) -> Float[Tensor, "*n ... C 1"]:
+    """A mask shaped to multiply what components read off x, alike at all positions."""
+    return on.view(*on.shape[:-1], *[1] * (x.ndim - 2), on.shape[-1], 1)

@@ -1,0 +1,78 @@
+"""The masked pass and its gradients, against each input run alone on explicit weights."""
+
+import oracles
+import pytest
+import torch
+from problems import random_mask
+
+from apd.gradient import Gradient
+from apd.losses import faithfulness_gradient, simplicity_gradient, sizes
+from apd.masked import masked_captures, masked_outputs
+from apd.pairs import Pairs
+
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+COEFFICIENTS, P = (1.3, 0.7, 0.4), 0.9
+
+
+def one_busy(n: int, count: int) -> torch.Tensor:
+    """A component that is always on, one that never is, and few others."""
+    mask = torch.zeros(n, count, dtype=torch.bool)
+    mask[:, 2] = True
+    mask[0, [0, 3]] = True
+    mask[3, [3, 4]] = True
+    return mask
+
+
+@pytest.fixture(params=["random", "one busy", "full", "empty"])
+def mask(request, problem):
+    n, count = len(problem.x), problem.components.count
+    return {
+        "random": random_mask(n, count),
+        "one busy": one_busy(n, count),
+        "full": torch.ones(n, count, dtype=torch.bool),
+        "empty": torch.zeros(n, count, dtype=torch.bool),
+    }[request.param]
+
+
+@pytest.fixture(params=["sparse", "dense"])
+def pairs(request, mask):
+    return {"sparse": Pairs.of, "dense": Pairs.dense}[request.param](mask, torch.float64)
+
+
+def test_masked_outputs_are_those_of_the_sum_of_the_active_components(problem, mask, pairs):
+    fast = masked_outputs(problem.target, problem.components, problem.x, pairs)
+    torch.testing.assert_close(fast, oracles.masked_outputs(problem, mask), **TOLERANCE)
+
+
+def test_all_components_together_are_a_target_with_their_sum_as_weights(problem):
+    every = torch.ones(len(problem.x), problem.components.count, dtype=torch.bool)
+    pairs = Pairs.dense(every, torch.float64)
+    fast = masked_outputs(problem.target, problem.components, problem.x, pairs)
+    summed = problem.target.with_weights(problem.components.sum())
+    torch.testing.assert_close(fast, summed(problem.x), **TOLERANCE)
+
+
+def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, pairs):
+    """Through the masked pass, the sum of the components and the factor bound alike."""
+    components, outputs = problem.components, oracles.forward(problem.module, problem.x)
+    masked, captures = masked_captures(problem.target, components, problem.x, pairs)
+    error = (masked - outputs).square().mean()
+    gaps = components.residual(problem.target)
+    gradient = Gradient(
+        sums=faithfulness_gradient(gaps, torch.tensor(COEFFICIENTS[0], dtype=torch.float64)),
+        captures=captures,
+        outputs=torch.autograd.grad(COEFFICIENTS[1] * error, [c.y for c in captures]),
+        pairs=pairs,
+        shrinking=simplicity_gradient(
+            sizes(components), COEFFICIENTS[2] * mask.double().mean(0), P
+        ),
+    )
+    slow = iter(oracles.training_gradient(problem, mask, COEFFICIENTS, P))
+    for site, factors in components.factors.items():
+        for size in (2, components.count):
+            starts = range(0, components.count, size)
+            blocks = [slice(c, min(c + size, components.count)) for c in starts]
+            parts = [gradient.at(site, factors, block) for block in blocks]
+            fast = [torch.cat([part[k] for part in parts]) for k in (0, 1)]
+        for found, expected in zip(fast, slow, strict=False):
+            torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)

@@ -1,0 +1,157 @@
+"""Every way to work out strengths, against derivatives along every component."""
+
+from functools import cache
+
+import oracles
+import pytest
+import torch
+from problems import NAMES, Formula, make_problem, numbers, random_components
+from torch import nn
+from torch.nn.functional import linear, relu
+
+from apd import Target, strength
+from apd.affine import nonlinear_calls, stages
+from apd.strength import Backward, Forward, Projected, strength_of
+
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
+OF_VECTORS = [name for name in NAMES if not name.startswith("positions")]
+
+
+@cache
+def exact(name: str) -> torch.Tensor:
+    return oracles.rms_over_outputs(oracles.effects(make_problem(name)).sum(1))
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def forward(target: Target, row: torch.Tensor) -> Forward:
+    places = stages(target, row)
+    assert places is not None
+    return Forward(target, places)
+
+
+class Residual(nn.Module):
+    """Two blocks on a stream that every one of them reads and adds to, gated by a constant."""
+
+    def __init__(self, draw):
+        super().__init__()
+        shapes = {"in_1": (3, 6), "out_1": (6, 3), "in_2": (4, 6), "out_2": (6, 4), "head": (5, 6)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(0.5 * draw(*shape)))
+        self.register_buffer("gate", draw(6))
+
+    def forward(self, x):
+        x = x + linear(relu(linear(x, self.in_1)), self.out_1) * self.gate
+        x = x - linear(torch.tanh(linear(x, self.in_2)), self.out_2)
+        return linear(x, self.head)
+
+
+class Products(nn.Module):
+    """A nonlinear call on two values at once: not a chain of elementwise calls."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.one, self.other = nn.Parameter(draw(4, 6)), nn.Parameter(draw(4, 6))
+
+    def forward(self, x):
+        return linear(x, self.one) * linear(x, self.other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_backward_is_exact(name):
+    problem = make_problem(name)
+    outputs, fast = Backward(problem.target)(problem.components, problem.x, generator())
+    torch.testing.assert_close(fast, exact(name), **TOLERANCE)
+    torch.testing.assert_close(outputs, problem.target(problem.x), **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", OF_VECTORS)
+def test_forward_is_exact(name):
+    problem = make_problem(name)
+    way = forward(problem.target, problem.x[:1])
+    outputs, fast = way(problem.components, problem.x, generator())
+    torch.testing.assert_close(fast, exact(name), **TOLERANCE)
+    torch.testing.assert_close(outputs, problem.target(problem.x), **TOLERANCE)
+
+
+def test_forward_follows_every_path_through_a_residual_stream():
+    draw = numbers(81)
+    x = draw(9, 6)
+    target = Target.of(Residual(draw).double(), x)
+    components = random_components(target, 7, 2, draw)
+    _, slow = Backward(target)(components, x, generator())
+    _, fast = forward(target, x[:1])(components, x, generator())
+    torch.testing.assert_close(fast, slow, **TOLERANCE)
+
+
+@pytest.mark.parametrize("at_once", [1, 500])
+def test_any_number_of_inputs_at_a_time_gives_the_same(monkeypatch, at_once):
+    problem = make_problem("mlp-2")
+    monkeypatch.setattr(strength, "NUMBERS_AT_ONCE", at_once)
+    way = forward(problem.target, problem.x[:1])
+    _, fast = way(problem.components, problem.x, generator())
+    torch.testing.assert_close(fast, exact("mlp-2"), **TOLERANCE)
+
+
+def test_stages_are_the_nonlinear_calls_that_components_reach_and_the_outputs():
+    target = make_problem("mlp-1").target
+    places = stages(target, torch.ones(1, 5).double())
+    assert [place.width for place in places] == [7, 6, 4]
+    assert [len(place.uses) for place in places] == [1, 1, 1]
+    assert [len(place.calls) for place in places] == [0, 1, 1]
+    *_, last = (target.weight(site) for site in target.sites)
+    torch.testing.assert_close(next(iter(places[-1].calls.values())), last)
+    torch.testing.assert_close(next(iter(places[0].uses.values())), torch.eye(7).double())
+
+
+def test_sequences_and_products_of_two_values_have_no_stages():
+    problem = make_problem("positions-1")
+    assert stages(problem.target, problem.x[:1]) is None
+    draw = numbers(82)
+    x = draw(9, 6)
+    target = Target.of(Products(draw).double(), x)
+    assert nonlinear_calls(target.graph) is None
+    assert stages(target, x[:1]) is None
+    components = random_components(target, 7, 1, draw)
+    assert isinstance(strength_of(target, components, x[:1], None), Backward)
+
+
+def test_the_exact_way_is_chosen_by_the_sizes():
+    """Forward for many outputs, backward for many components, projected where asked for."""
+    draw = numbers(83)
+    x = draw(3, 6)
+    for outputs, count, kind in ((40, 4, Forward), (2, 200, Backward)):
+        module = Formula(
+            lambda net, x: linear(relu(linear(x, net.a)), net.b), a=draw(20, 6), b=draw(outputs, 20)
+        )
+        target = Target.of(module, x)
+        components = random_components(target, count, 1, draw)
+        assert isinstance(strength_of(target, components, x[:1], None), kind)
+        assert isinstance(strength_of(target, components, x[:1], 4), Projected)
+
+
+@pytest.mark.parametrize("name", ["mlp-2", "tms-1", "positions-3"])
+def test_projections_are_unbiased_with_the_variance_they_state(name):
+    """Mean and variance of the squares over 4,000 draws, within six standard errors."""
+    problem, draws, R = make_problem(name), 4000, 2
+    effects = oracles.effects(problem).sum(1)[0].square()
+    d = effects.shape[-1]
+    mean = effects.sum(-1) / d
+    variance = 2 / R * (effects.sum(-1) ** 2 - effects.square().sum(-1)) / d**2
+    rows = problem.x[:1].expand(draws, *problem.x.shape[1:])
+    _, strengths = Projected(problem.target, R)(problem.components, rows, generator())
+    squares = strengths.square()
+    error = (variance / draws).sqrt()
+    assert ((squares.mean(0) - mean).abs() <= 6 * error + 1e-12 * mean).all()
+    torch.testing.assert_close(squares.var(0), variance, rtol=0.25, atol=1e-12)
+
+
+def test_projections_follow_the_generator():
+    problem = make_problem("mlp-1")
+    way = Projected(problem.target, 3)
+    one, again = (way(problem.components, problem.x, generator())[1] for _ in range(2))
+    other = way(problem.components, problem.x, torch.Generator().manual_seed(1))[1]
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
