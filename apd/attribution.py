@@ -111,5 +111,6 @@ def effect(
     r: Float[Tensor, "n ... C m"], g: Float[Tensor, "k n ..."], use: Use, components: Components
 ) -> Float[Tensor, "k n C"]:
     """Effects through one use on k scalars, from what was read and the gradients at its output."""
-    parts = r * use.adjoint(g, components.factors[use.site])
-    return parts.sum((*range(2, parts.ndim - 2), -1))
+    a = use.adjoint(g, components.factors[use.site])
+    parts = torch.einsum("n...m,kn...m->kn...", r, a)
+    return parts.flatten(2, -2).sum(2) if parts.ndim > 3 else parts

@@ -33,7 +33,7 @@ from apd.train import Step, active_count, begin, train
 CHECKPOINT_EVERY_S = 5.0
 FEWEST_ROWS = 2
 NUMBERS_AT_ONCE = 2**21
-ROWS_AT_ONCE = (128, 512)
+ROWS_AT_ONCE = (128, 1024)
 
 
 @dataclass(frozen=True)

@@ -221,7 +221,7 @@ def strength_of(
     )
     from_uses = sum(place.width * ranks[node] for place in places for node in place.uses)
     gradients = sum(
-        {node: map.shape[1] for place in places for node, map in place.uses.items()}.values()
+        {node: ranks[node] * map.shape[1] for p in places for node, map in p.uses.items()}.values()
     )
     forward = from_uses + between
     backward = d * (gradients + between / components.count)

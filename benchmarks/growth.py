@@ -15,22 +15,30 @@ from training import batch_size, our_steps, plain
 FEATURES, WIDTH = 64, 128
 BASE = {"components": 64, "rank": 2, "outputs": 16, "depth": 2, "batch_size": 256}
 FACTORS = (0.5, 1, 2, 4)
+PROJECTIONS = 8
 
 
 def rows(device: str, threads: int, quick: bool) -> Iterator[Row]:
     """A sweep along each size."""
+    factors = FACTORS[:3] if quick else FACTORS
     for size in BASE:
-        yield from sweep(size, FACTORS[:3] if quick else FACTORS, device, threads, quick)
+        yield from sweep(size, factors, device, threads, quick, None)
+    yield from sweep("outputs", factors, device, threads, quick, PROJECTIONS)
 
 
 def sweep(
-    size: str, factors: tuple[float, ...], device: str, threads: int, quick: bool
+    size: str,
+    factors: tuple[float, ...],
+    device: str,
+    threads: int,
+    quick: bool,
+    projections: int | None,
 ) -> Iterator[Row]:
     """The base problem with one size multiplied, all of them timed in turns."""
     values = [int(BASE[size] * factor) for factor in factors]
     works = {}
     for value in values:
-        problem = mlp(**{**BASE, size: value})
+        problem = mlp(**{**BASE, size: value}, projections=projections)
         works[f"ours {value}"] = our_steps(problem, device)
         works[f"plain {value}"] = plain(
             problem.network(device), problem.inputs(batch_size(problem), device)
@@ -41,7 +49,7 @@ def sweep(
     for value in values:
         yield Row(
             section="growth",
-            experiment=f"step: {size} = {value}",
+            experiment=f"step: {size} = {value}" + (", projected" if projections else ""),
             device=device,
             threads=threads,
             ours_s=seconds[f"ours {value}"],

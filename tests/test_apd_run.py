@@ -84,7 +84,7 @@ def test_a_run_says_what_it_is(case):
     assert run.ranks.max() <= 2 * 3
 
 
-@pytest.mark.parametrize(("rank", "rows"), [(1, 512), (100, 256), (10**5, 128)])
+@pytest.mark.parametrize(("rank", "rows"), [(1, 1024), (100, 256), (10**5, 128)])
 def test_the_larger_a_decomposition_the_fewer_rows_at_once(case, rank, rows):
     """Numbers per row: 2 * 11 * rank parts at each of three sites, and 35 between the layers."""
     run = case[0]
