@@ -25,7 +25,7 @@ class Config(BaseModel):
             an eighth of the components.
         steps: optimiser steps.
         batch_size: inputs per step.
-        learning_rate: the schedule's peak.
+        learning_rate: the schedule's peak, in lengths of a typical mechanism's vectors per step.
         warmup: share of training in which the learning rate rises to its peak.
         narrowing: share of training in which k falls from a quarter of the components to `active`.
         relaxation: factor on `active` once the simplicity penalty is gone and the components are
@@ -33,7 +33,8 @@ class Config(BaseModel):
         merging: cosine from which two components are taken for one when components are settled.
         faithfulness: weight of the faithfulness loss over the weights' mean square.
         minimality: weight of the minimality loss (over the outputs' variance where it is MSE).
-        simplicity: weight of the simplicity loss over the weights' own.
+        simplicity: weight of the simplicity loss over that of as many typical mechanisms as are
+            active.
         schatten_p: p of the simplicity loss's Schatten norm.
         release_start: share of training after which the simplicity penalty is released.
         release_end: share of training at which it is gone.
@@ -52,13 +53,13 @@ class Config(BaseModel):
     active: Positive | None = None
     steps: Count = 2000
     batch_size: Count = 256
-    learning_rate: Positive = 1e-2
+    learning_rate: Positive = 0.07
     warmup: Share = 0.05
     narrowing: Share = 0.3
     relaxation: Annotated[float, Field(ge=1)] = 1.3
     faithfulness: Coefficient = 1.0
     minimality: Coefficient = 2.0
-    simplicity: Coefficient = 10.0
+    simplicity: Coefficient = 2.0
     schatten_p: Positive = 0.9
     release_start: Share = 0.4
     release_end: Share = 0.6

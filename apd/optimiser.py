@@ -2,7 +2,7 @@
 
 Adam (Kingma and Ba 2015, arXiv 1412.6980) divides every coordinate's step by the size of its own
 past gradients. Here the vectors U[c, m] and V[c, m] are divided by the size of theirs as a whole
-(the mean over coordinates, as Adam-mini does by block, arXiv 2406.16793): a direction is found
+(their squared length, much as Adam-mini does by block, arXiv 2406.16793): a direction is found
 alike in every basis, and the second moment takes no memory to speak of.
 """
 
@@ -23,7 +23,7 @@ class Moments:
 
     Attributes:
         first: exponential mean of the gradients.
-        second: exponential mean of their squares, averaged over a vector's coordinates.
+        second: exponential mean of their squared lengths.
     """
 
     first: Float[Tensor, "C m d"]
@@ -43,7 +43,7 @@ def descend(
     tensor: Float[Tensor, "C m d"],
     gradient: Float[Tensor, "C m d"],
     moments: Moments,
-    learning_rate: float,
+    length: float,
     step: int,
 ) -> None:
     """One step down a gradient, in place.
@@ -52,12 +52,12 @@ def descend(
         tensor: changed.
         gradient: of the loss.
         moments: changed.
-        learning_rate: of this step.
+        length: how far a vector moves whose gradient is as it was on average.
         step: how many steps came before.
     """
     moments.first.lerp_(gradient, 1 - FIRST)
-    square = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True).square_() / tensor.shape[-1]
+    square = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True).square_()
     moments.second.lerp_(square, 1 - SECOND)
     size = (moments.second / (1 - SECOND ** (step + 1))).sqrt_().add_(SMALLEST)
-    rate = size.reciprocal_().mul_(-learning_rate / (1 - FIRST ** (step + 1)))
+    rate = size.reciprocal_().mul_(-length / (1 - FIRST ** (step + 1)))
     tensor.addcmul_(moments.first, rate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -78,13 +78,15 @@ class Scales:
         weights: mean square of the decomposed weights.
         outputs: variance of the target's outputs over the reference, 1 where outputs are compared
             by KL.
-        simplicity: the simplicity loss of the undivided weights, on as many times as components
-            are active, and at least once.
+        mechanisms: the size of a typical mechanism at every site, the root mean square of the
+            weight's singular values.
+        simplicity: the simplicity loss of as many mechanisms of that size as are active.
     """
 
     weights: Float[Tensor, ""]
     outputs: Float[Tensor, ""]
-    simplicity: Float[Tensor, ""]
+    mechanisms: dict[str, float]
+    simplicity: float
 
 
 def component_count(target: Target, config: Config) -> int:
@@ -183,7 +185,7 @@ def advance(
         ),
     )
     rate = config.learning_rate * schedules.learning_rate(progress, config.warmup)
-    move(training, gradient, rate)
+    move(training, gradient, {site: rate * size**0.5 for site, size in scales.mechanisms.items()})
     training.usage.lerp_(usage, 1 - USAGE_MEMORY)
     return Step(training.step, faithfulness.item(), minimality.item(), simplicity.item(), active)
 
@@ -214,14 +216,20 @@ def active_sets(
     return outputs, batch_topk(strengths, k)
 
 
-def move(training: Training, gradient: Gradient, learning_rate: float) -> None:
-    """One Adam step down the gradient, a block of components at a time."""
+def move(training: Training, gradient: Gradient, lengths: Mapping[str, float]) -> None:
+    """One Adam step down the gradient, a block of components at a time.
+
+    Args:
+        training: changed in place.
+        gradient: of the loss.
+        lengths: how far a vector moves, per site.
+    """
     for site, factors in training.components.factors.items():
         moments = training.moments[site]
         for block in blocks(factors):
             gradients = gradient.at(site, factors, block)
             for tensor, g, moment in zip(factors.of(block), gradients, moments, strict=True):
-                descend(tensor, g, moment.block(block), learning_rate, training.step)
+                descend(tensor, g, moment.block(block), lengths[site], training.step)
 
 
 def blocks(factors: Factors) -> list[slice]:
@@ -242,11 +250,16 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
     variance = target(reference[:4096]).var(0, correction=0).mean()
     if not bool(variance > 0):
         raise ReferenceError("the target's outputs are the same on all of the reference")
+    mechanisms = {
+        site: float(w.norm()) / min(w.shape) ** 0.5
+        for site, w in zip(target.sites, weights, strict=True)
+    }
     return Scales(
         weights=total / sum(w.numel() for w in weights),
         outputs=variance if config.loss == "mse" else torch.ones_like(variance),
-        simplicity=torch.stack([w.norm() ** config.schatten_p for w in weights]).sum()
-        * max(1.0, active_count(target, config)),
+        mechanisms=mechanisms,
+        simplicity=sum(size**config.schatten_p for size in mechanisms.values())
+        * active_count(target, config),
     )
 
 
