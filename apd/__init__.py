@@ -10,7 +10,14 @@ from apd import recovery
 from apd.checkpoint import is_unfinished
 from apd.components import Components
 from apd.config import Config
-from apd.errors import ApdError, ConfigError, ReferenceError, RunError, TargetError
+from apd.errors import (
+    ApdError,
+    ComponentError,
+    ConfigError,
+    ReferenceError,
+    RunError,
+    TargetError,
+)
 from apd.factory import load_factory
 from apd.run import Run, decompose, load
 from apd.store import is_run
@@ -19,6 +26,7 @@ from apd.train import Step
 
 __all__ = [
     "ApdError",
+    "ComponentError",
     "Components",
     "Config",
     "ConfigError",

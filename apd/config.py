@@ -32,7 +32,7 @@ class Config(BaseModel):
             settled; a tight k separates mechanisms, a loose one lets them be exact.
         merging: cosine from which two components are taken for one when components are settled.
         faithfulness: weight of the faithfulness loss over the weights' mean square.
-        minimality: weight of the minimality loss (over the outputs' variance where it is MSE).
+        minimality: weight of the minimality loss over that of no components at all.
         simplicity: weight of the simplicity loss over that of as many typical mechanisms as are
             active.
         schatten_p: p of the simplicity loss's Schatten norm.
@@ -51,7 +51,7 @@ class Config(BaseModel):
     components: Count | None = None
     rank: Count = 1
     active: Positive | None = None
-    steps: Count = 2000
+    steps: Count = 4000
     batch_size: Count = 256
     learning_rate: Positive = 0.07
     warmup: Share = 0.05
@@ -59,7 +59,7 @@ class Config(BaseModel):
     relaxation: Annotated[float, Field(ge=1)] = 1.3
     faithfulness: Coefficient = 1.0
     minimality: Coefficient = 2.0
-    simplicity: Coefficient = 2.0
+    simplicity: Coefficient = 0.5
     schatten_p: Positive = 0.9
     release_start: Share = 0.4
     release_end: Share = 0.6

@@ -4,6 +4,7 @@ ApdError
 ├── TargetError      the network cannot be decomposed (unsupported operator, dead site, bad output)
 ├── ReferenceError   the reference inputs cannot be used
 ├── ConfigError      a setting is unknown or out of range
+├── ComponentError   a component is asked for that is not there
 └── RunError         a run directory is missing, truncated, foreign or cannot be written
 """
 
@@ -22,6 +23,10 @@ class ReferenceError(ApdError):
 
 class ConfigError(ApdError):
     """A setting is unknown or out of range."""
+
+
+class ComponentError(ApdError):
+    """A component is asked for that is not there."""
 
 
 class RunError(ApdError):

@@ -8,7 +8,12 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-GATHERING = 2
+GATHERING = 16
+
+
+def cost(in_place: int, gathered: int, rank: int) -> int:
+    """What working on pairs costs, in multiplications per number of their inputs and outputs."""
+    return rank * (in_place + gathered) + GATHERING * gathered
 
 
 @dataclass(frozen=True)
@@ -17,9 +22,9 @@ class Pairs:
 
     A seldom active component has its own list of inputs, filled up to the longest list with pairs
     that are off. A busy one would make every list as long as its own, so it is taken on all inputs
-    with its column of the mask. Where to draw the line is decided by the count of pairs worked on,
-    from the densities found, a pair that has to be gathered counting `GATHERING` times: a dense
-    mask makes all components busy.
+    with its column of the mask. Where to draw the line is decided from the densities found, by what
+    the pairs cost: in products each as much as the component's rank, and `GATHERING` more to copy
+    one input from its place. A dense mask makes all components busy.
 
     Attributes:
         rows: the inputs of every component; empty for a busy one.
@@ -34,13 +39,13 @@ class Pairs:
     mask: Float[Tensor, "n H"]
 
     @classmethod
-    def of(cls, mask: Bool[Tensor, "n C"], dtype: torch.dtype) -> Pairs:
-        """Take a mask apart, at the least number of pairs to work on."""
+    def of(cls, mask: Bool[Tensor, "n C"], dtype: torch.dtype, rank: int) -> Pairs:
+        """Take a mask apart at the least cost, for components of some rank."""
         n, C = mask.shape
         counts = mask.sum(0)
         order = counts.argsort(descending=True, stable=True)
         longest = [*counts[order].tolist(), 0]
-        split = min(range(C + 1), key=lambda h: n * h + GATHERING * C * longest[h])
+        split = min(range(C + 1), key=lambda h: cost(n * h, C * longest[h], rank))
         busy = order[:split].sort().values
         columns = mask[:, busy].to(dtype)
         light = mask.T.clone()

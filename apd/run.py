@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from apd.hooks import capture
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
 from apd.store import Saved, claim, read_run, write_run
+from apd.surgery import Operated, ablate, only
 from apd.target import Target
 from apd.threads import threads_for
 from apd.train import Step, active_count, begin, train
@@ -134,6 +135,22 @@ class Run(Saved):
         """The outputs of sum_c P_c: what the target computes without what no component owns."""
         with self.threads(len(x)):
             return as_array(self.without_residual(self.target.prepare(x)))
+
+    def ablate(self, components: Iterable[int]) -> Operated:
+        """The target without some components, as a network: weights theta* - sum P_c over those.
+
+        Raises:
+            ComponentError: one of them is not there.
+        """
+        return ablate(self.target, self.components, components)
+
+    def only(self, components: Iterable[int]) -> Operated:
+        """The target on some components alone, as a network: weights sum P_c over those.
+
+        Raises:
+            ComponentError: one of them is not there.
+        """
+        return only(self.target, self.components, components)
 
     def threads(self, rows: int) -> AbstractContextManager[None]:
         """The number of threads worth using for that many inputs at a time."""

@@ -32,6 +32,7 @@ OUTPUT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 LARGEST_DEFAULT = 200
 USAGE_MEMORY = 0.99
 DEAD_SHARE = 0.1
+SAMPLE = 4096
 NUMBERS_AT_ONCE = 2**20
 
 
@@ -41,8 +42,8 @@ class Step:
 
     Attributes:
         step: its number, from 0.
-        faithfulness, minimality, simplicity: the losses over the target's scales (dimensionless:
-            1 is what components of zero, or for simplicity the undivided weights, would give).
+        faithfulness, minimality, simplicity: the losses over the target's scales (dimensionless: 1
+            is what no components give, and for simplicity what typical mechanisms give).
         active: k per input at this step.
     """
 
@@ -76,8 +77,7 @@ class Scales:
 
     Attributes:
         weights: mean square of the decomposed weights.
-        outputs: variance of the target's outputs over the reference, 1 where outputs are compared
-            by KL.
+        outputs: the minimality loss without any component.
         mechanisms: the size of a typical mechanism at every site, the root mean square of the
             weight's singular values.
         simplicity: the simplicity loss of as many mechanisms of that size as are active.
@@ -164,7 +164,7 @@ def advance(
     x = batch(reference, config, generator)
     outputs, mask = active_sets(strength, components, x, active, generator)
     usage = mask.to(target.dtype).mean(0)
-    pairs = Pairs.of(mask, target.dtype)
+    pairs = Pairs.of(mask, target.dtype, config.rank)
 
     gaps = components.residual(target)
     faithfulness = losses.faithfulness(gaps) / scales.weights
@@ -240,23 +240,28 @@ def blocks(factors: Factors) -> list[slice]:
 
 
 def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Config) -> Scales:
-    """The scales of the weights, of the outputs, and of the undivided weights' simplicity.
+    """The scales that make the losses of different targets comparable.
 
     Raises:
-        ReferenceError: the outputs do not vary over the reference.
+        ReferenceError: the outputs do not vary over the reference, or the weights do not matter.
     """
     weights = [target.weight(site) for site in target.sites]
     total = torch.stack([w.square().sum() for w in weights]).sum()
-    variance = target(reference[:4096]).var(0, correction=0).mean()
-    if not bool(variance > 0):
+    some = reference[:SAMPLE]
+    outputs = target(some)
+    if not bool((outputs != outputs[0]).any()):
         raise ReferenceError("the target's outputs are the same on all of the reference")
+    nothing = {site: torch.zeros_like(target.weight(site)) for site in target.sites}
+    missing = OUTPUT_LOSSES[config.loss](outputs, target.with_weights(nothing)(some))
+    if not bool(missing > 0):
+        raise ReferenceError("the decomposed weights make no difference on the reference")
     mechanisms = {
         site: float(w.norm()) / min(w.shape) ** 0.5
         for site, w in zip(target.sites, weights, strict=True)
     }
     return Scales(
         weights=total / sum(w.numel() for w in weights),
-        outputs=variance if config.loss == "mse" else torch.ones_like(variance),
+        outputs=missing,
         mechanisms=mechanisms,
         simplicity=sum(size**config.schatten_p for size in mechanisms.values())
         * active_count(target, config),

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     import apd
     import mad
+    import toys
 
-TRUTH_SITE = "W"
+COLUMNS_SITE = "W"
+INPUTS_SHOWN = 2048
 SITES_SHOWN = 4
 
 
@@ -123,23 +125,73 @@ def component_rows(
 
 
 def recovery_of(run: apd.Run, directory: Path) -> dict[str, str] | None:
-    """MMCS and ML2R (APD paper, section 3.1), where the target is a toy of known mechanisms."""
-    import torch
+    """How well the run found the mechanisms of its target, where that is a toy that knows them.
 
-    import apd
+    Activity and errors are those of trusted inputs that the components were not trained on.
+    """
     from cli.plan import recorded
     from cli.targets import toy_of
 
     plan = recorded(directory)
     toy = toy_of(plan) if plan is not None else None
-    if toy is None or not toy.mechanisms or TRUTH_SITE not in run.target.sites:
+    if toy is None or not toy.mechanisms or not has_weights_of(run, toy):
         return None
-    weight = run.target.weight(TRUTH_SITE)
-    if not torch.equal(weight.cpu(), toy.model.state_dict()[TRUTH_SITE]):
-        return None
-    parts = (run.components.component(c)[TRUTH_SITE] for c in range(run.components.count))
+    return {**columns_of(run), **mechanisms_of(run, toy), **use_of(run, toy)}
+
+
+def has_weights_of(run: apd.Run, toy: toys.Toy) -> bool:
+    """Whether the run's sites hold the toy's own weights."""
+    import torch
+
+    state = toy.model.state_dict()
+    return all(
+        site in state and torch.equal(run.target.weight(site).cpu(), state[site])
+        for site in run.target.sites
+    )
+
+
+def columns_of(run: apd.Run) -> dict[str, str]:
+    """MMCS and ML2R of input features as published (APD paper, section 3.1), of superposition."""
+    import torch
+
+    import apd
+
+    if list(run.target.sites) != [COLUMNS_SITE]:
+        return {}
+    weight = run.target.weight(COLUMNS_SITE)
+    parts = (run.components.component(c)[COLUMNS_SITE] for c in range(run.components.count))
     components = torch.stack(list(parts))
     return {
         "MMCS": f"{apd.recovery.mmcs(weight, components):.4f}",
         "ML2R": f"{apd.recovery.ml2r(weight, components):.4f}",
+    }
+
+
+def mechanisms_of(run: apd.Run, toy: toys.Toy) -> dict[str, str]:
+    """How many mechanisms are components of their own, and how alike the two are."""
+    import apd
+
+    best = apd.recovery.best(toy.mechanisms, run.components)
+    own = apd.recovery.one_to_one(toy.mechanisms, run.components)
+    return {
+        "mechanisms recovered": f"{int(own.recovered().sum())} of {len(toy.mechanisms)}",
+        "distinct components": f"{best.distinct}",
+        "MMCS of mechanisms": f"{best.mmcs:.4f}",
+        "ML2R of mechanisms": f"{best.ml2r:.4f}",
+    }
+
+
+def use_of(run: apd.Run, toy: toys.Toy) -> dict[str, str]:
+    """What the components leave out, how many are active on an input, and how many are dead."""
+    import apd
+
+    rows = run.unseen_rows(toy.reference.numpy())[:INPUTS_SHOWN]
+    x = run.target.prepare(toy.reference[rows])
+    active = apd.recovery.active_components(run, x)
+    error = apd.recovery.sparse_error(run.target, run.components, x, active)
+    return {
+        "residual": f"{apd.recovery.faithfulness(run.target, run.components).overall:.2%}",
+        "sparse error": f"{error:.2g} of the outputs' variance",
+        "active per input": f"{float(active.sum(1).double().mean()):.3g}",
+        "dead": f"{int(apd.recovery.dead(run.components).sum())} of {run.components.count}",
     }

@@ -11,20 +11,8 @@ from cli.settings import NAME
 
 # toy -> the settings that suit it, where they are not the defaults
 SUITED: dict[str, dict[str, int | float]] = {
-    "tms-5-2": {
-        "active": 0.25,
-        "components": 20,
-        "batch_size": 1024,
-        "steps": 5000,
-        "learning_rate": 0.03,
-    },
-    "tms-40-10": {
-        "active": 2.0,
-        "components": 80,
-        "batch_size": 1024,
-        "steps": 5000,
-        "learning_rate": 0.03,
-    },
+    "tms-5-2": {"active": 0.25, "components": 20},
+    "tms-40-10": {"active": 2.0, "components": 100},
 }
 
 

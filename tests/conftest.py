@@ -28,10 +28,8 @@ apd.decompose(toy.model, toy.reference, config, directory=directory / "run")
 """
 
 LONG = {
-    "tms-5-2": apd.Config(
-        components=20, active=0.25, batch_size=1024, steps=5000, learning_rate=3e-2
-    ),
-    "digits": apd.Config(),
+    "tms-5-2": apd.Config(components=20, active=0.25),
+    "digits": apd.Config(steps=2000),
 }
 
 

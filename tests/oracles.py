@@ -4,6 +4,7 @@ Nothing here knows of read, write or adjoint, nor of any other shortcut of apd a
 """
 
 import dataclasses
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -318,3 +319,58 @@ class IsotropicGaussian(Gaussian):
             (values[j] if place < kept else rest) * np.outer(vectors[:, j], vectors[:, j])
             for place, j in enumerate(order)
         )
+
+
+# --- mechanisms, and components removed -----------------------------------------------------
+
+
+def whole(mechanisms: list[dict[str, Tensor]]) -> Components:
+    """Components whose weights are exactly these, of full rank: row m is e_m row^T."""
+    return Components(
+        {
+            site: Factors(
+                torch.eye(len(weight), dtype=weight.dtype).repeat(len(mechanisms), 1, 1),
+                torch.stack([mechanism[site] for mechanism in mechanisms]),
+            )
+            for site, weight in mechanisms[0].items()
+        }
+    )
+
+
+def length(weights: dict[str, Tensor]) -> float:
+    return math.sqrt(inner_product(weights, weights))
+
+
+def mechanism_cosines(mechanisms: list[dict[str, Tensor]], problem: Problem) -> list[list[float]]:
+    """Of every mechanism with every component, from explicit weights at the mechanism's sites."""
+    return [
+        [
+            inner_product(mechanism, weights) / length(mechanism) / length(weights)
+            for weights in all_weights(problem)
+        ]
+        for mechanism in mechanisms
+    ]
+
+
+def assignment(table: list[list[float]]) -> tuple[int, ...]:
+    """A column for every row, no column twice, the sum of the entries greatest: by trying all."""
+    return max(
+        itertools.permutations(range(len(table[0])), len(table)),
+        key=lambda columns: sum(row[c] for row, c in zip(table, columns, strict=True)),
+    )
+
+
+def outputs_without(problem: Problem, removed: Tensor) -> Tensor:
+    """Each input run alone, on the target's weights minus every component times its entry.
+
+    Differentiable with respect to `removed`, where that is of floats.
+    """
+    parameters = {name: p.detach() for name, p in problem.module.named_parameters()}
+    components = all_weights(problem)
+    rows = []
+    for row, amounts in zip(problem.x, removed.to(problem.x.dtype), strict=True):
+        weights = dict(parameters)
+        for component, amount in zip(components, amounts, strict=True):
+            weights |= {site: weights[site] - amount * component[site] for site in component}
+        rows.append(functional_call(problem.module, weights, (row[None],))[0])
+    return torch.stack(rows)

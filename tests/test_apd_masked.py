@@ -36,7 +36,10 @@ def mask(request, problem):
 
 @pytest.fixture(params=["sparse", "dense"])
 def pairs(request, mask):
-    return {"sparse": Pairs.of, "dense": Pairs.dense}[request.param](mask, torch.float64)
+    return {
+        "sparse": Pairs.of(mask, torch.float64, 1000),
+        "dense": Pairs.dense(mask, torch.float64),
+    }[request.param]
 
 
 def test_masked_outputs_are_those_of_the_sum_of_the_active_components(problem, mask, pairs):

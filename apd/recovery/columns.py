@@ -1,34 +1,19 @@
-"""How well components recover mechanisms that are known.
+"""Recovery of one site's columns: the weights leaving one input feature.
 
-Source: APD, arXiv 2501.14926, section 3.1. Both figures look at one site's columns: the weights
-leaving one input feature.
+Source: APD, arXiv 2501.14926, section 3.1.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-
-class Matches(NamedTuple):
-    """For every input feature, the component whose column is most like the target's.
-
-    Attributes:
-        component: its index.
-        cosine: the cosine between the two columns.
-        length_ratio: the component's column norm over the target's.
-    """
-
-    component: Int[Tensor, "i"]
-    cosine: Float[Tensor, "i"]
-    length_ratio: Float[Tensor, "i"]
+from apd.recovery.matches import Matches
 
 
 def match_columns(weight: Float[Tensor, "o i"], components: Float[Tensor, "C o i"]) -> Matches:
-    """Match every column of a weight with the same column of one component.
+    """Match every column of a weight with the same column of the component most like it.
 
     A component that is zero matches nothing: its cosines count as 0.
     """
@@ -40,14 +25,14 @@ def match_columns(weight: Float[Tensor, "o i"], components: Float[Tensor, "C o i
 
 def mmcs(weight: Float[Tensor, "o i"], components: Float[Tensor, "C o i"]) -> float:
     """Mean over input features of the best cosine; 1 is perfect direction."""
-    return match_columns(weight, components).cosine.mean().item()
+    return match_columns(weight, components).mmcs
 
 
 def ml2r(weight: Float[Tensor, "o i"], components: Float[Tensor, "C o i"]) -> float:
     """Mean over input features of the matched column's relative length; 1 is no shrinkage."""
-    return match_columns(weight, components).length_ratio.mean().item()
+    return match_columns(weight, components).ml2r
 
 
 def distinct(weight: Float[Tensor, "o i"], components: Float[Tensor, "C o i"]) -> int:
     """How many different components the input features are matched with."""
-    return len(set(match_columns(weight, components).component.tolist()))
+    return match_columns(weight, components).distinct

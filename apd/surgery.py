@@ -1,0 +1,93 @@
+"""The target with components removed, or with some of them and nothing else, as a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import index
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from apd.components import Components
+from apd.errors import ComponentError
+from apd.target import Target
+
+LINEAR = "aten.linear.default"
+
+
+class Operated(nn.Module):
+    """The target with other weights at its sites: a network of its own, sharing nothing with it.
+
+    The sites are parameters and everything else the target holds is a buffer, all under the dotted
+    names they have in the target; so its `state_dict` loads into the module the target was made
+    of, and it can be trained, saved, exported and decomposed as any network can. Its products are
+    the library's own, which round otherwise than the target's (`apd.products`).
+    """
+
+    def __init__(self, target: Target, weights: Mapping[str, Float[Tensor, "_o _i"]]) -> None:
+        super().__init__()
+        self._graph = target.graph
+        for name, tensor in {**target.state, **weights}.items():
+            own = tensor.detach().clone(memory_format=torch.contiguous_format)
+            holder, _, leaf = name.rpartition(".")
+            if name in target.sites:
+                submodule(self, holder).register_parameter(leaf, nn.Parameter(own))
+            else:
+                submodule(self, holder).register_buffer(leaf, own)
+
+    def forward(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
+        """The outputs, differentiable with respect to the parameters."""
+        state = {**dict(self.named_buffers()), **dict(self.named_parameters())}
+        calls = {n.name: plain_linear for n in self._graph.nodes if n.op == LINEAR}
+        return self._graph.run(state, x, calls)
+
+
+def plain_linear(_: Callable[..., Tensor], *args: Tensor) -> Tensor:
+    """x W^T + b by the library's own operator."""
+    return F.linear(*args)
+
+
+def submodule(module: nn.Module, path: str) -> nn.Module:
+    """The module at a dotted path; it and those on the way are made where they are missing."""
+    for name in path.split(".") if path else ():
+        if name not in dict(module.named_children()):
+            module.add_module(name, nn.Module())
+        module = module.get_submodule(name)
+    return module
+
+
+def ablate(target: Target, components: Components, chosen: Iterable[int]) -> Operated:
+    """The target without the chosen components: weights theta* - sum P_c over those.
+
+    Raises:
+        ComponentError: one of them is not there.
+    """
+    removed = sum_of(components, chosen)
+    return Operated(target, {site: target.weight(site) - p for site, p in removed.items()})
+
+
+def only(target: Target, components: Components, chosen: Iterable[int]) -> Operated:
+    """The target on the chosen components alone: weights sum P_c over those, no residual.
+
+    Raises:
+        ComponentError: one of them is not there.
+    """
+    return Operated(target, sum_of(components, chosen))
+
+
+def sum_of(components: Components, chosen: Iterable[int]) -> dict[str, Float[Tensor, "_o _i"]]:
+    """sum P_c over the chosen components, each counted once, at every site.
+
+    Raises:
+        ComponentError: one of them is not there.
+    """
+    numbers = sorted({index(c) for c in chosen})
+    for c in numbers:
+        if not 0 <= c < components.count:
+            raise ComponentError(
+                f"there is no component {c}; they are numbered 0 to {components.count - 1}"
+            )
+    rows = torch.tensor(numbers, dtype=torch.int64)
+    return Components({site: f.of(rows) for site, f in components.factors.items()}).sum()

@@ -1,0 +1,94 @@
+"""What `apd inspect` says of a run whose target is a toy with known mechanisms."""
+
+import dataclasses
+import math
+
+import oracles
+import pytest
+import torch
+
+import apd
+import toys
+from apd import Components
+from apd.sites import Factors
+from cli.inspect import recovery_of
+from cli.plan import Plan, record
+
+
+def merged(mechanisms, first, second):
+    """The mechanisms with two of them, which are as long as each other, as one."""
+    both = {site: mechanisms[first][site] + mechanisms[second][site] for site in mechanisms[0]}
+    return [both, *(m for k, m in enumerate(mechanisms) if k not in (first, second))]
+
+
+def padded(components, count):
+    """The same components and as many dead ones as make up the count."""
+    missing = (0, 0, 0, 0, 0, count - components.count)
+    return Components(
+        {
+            site: Factors(*(torch.nn.functional.pad(tensor, missing) for tensor in factors))
+            for site, factors in components.factors.items()
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def gated(tmp_path_factory):
+    """Four hand-coded functions, in a directory, and a run on them that has hardly begun."""
+    toy = toys.make("gated")
+    directory = tmp_path_factory.mktemp("gated") / "toy"
+    toys.save(toy, directory)
+    config = apd.Config(components=7, steps=1, batch_size=32, active=2.0, relaxation=1.0)
+    return toy, directory, apd.decompose(toy.model, toy.reference, config)
+
+
+def facts_of(run, plan, directory):
+    record(plan, directory)
+    return recovery_of(run, directory)
+
+
+def test_the_truth_is_said_to_be_recovered(gated, tmp_path):
+    toy, target, run = gated
+    truth = padded(oracles.whole(toy.mechanisms), 7)
+    found = facts_of(dataclasses.replace(run, components=truth), Plan(target=str(target)), tmp_path)
+    assert found == {
+        "mechanisms recovered": "4 of 4",
+        "distinct components": "4",
+        "MMCS of mechanisms": "1.0000",
+        "ML2R of mechanisms": "1.0000",
+        "residual": "0.00%",
+        "sparse error": found["sparse error"],
+        "active per input": "2",
+        "dead": "3 of 7",
+    }
+    assert float(found["sparse error"].split()[0]) < 0.01
+
+
+def test_mechanisms_in_one_component_are_not(gated, tmp_path):
+    toy, target, run = gated
+    components = oracles.whole(merged(toy.mechanisms, 1, 2))
+    found = facts_of(
+        dataclasses.replace(run, components=components), Plan(target=str(target)), tmp_path
+    )
+    assert found["mechanisms recovered"] == "2 of 4"
+    assert found["distinct components"] == "3"
+    assert found["MMCS of mechanisms"] == f"{(2 + 2 * math.sqrt(0.5)) / 4:.4f}"
+    assert found["ML2R of mechanisms"] == f"{(2 + 2 * math.sqrt(2)) / 4:.4f}"
+
+
+def test_nothing_is_said_where_no_mechanisms_are_known(gated, tmp_path):
+    _, target, run = gated
+    assert recovery_of(run, tmp_path) is None
+    assert facts_of(run, Plan(target="module:factory"), tmp_path) is None
+    weights = {site: 2 * run.target.weight(site) for site in run.sites}
+    other = dataclasses.replace(run, target=run.target.with_weights(weights))
+    assert facts_of(other, Plan(target=str(target)), tmp_path) is None
+
+
+def test_of_superposition_the_published_figures_are_shown_too(tms, tmp_path):
+    toys.save(tms.toy, tmp_path / "toy")
+    found = facts_of(tms.run, Plan(target=str(tmp_path / "toy")), tmp_path)
+    assert list(found)[:2] == ["MMCS", "ML2R"]
+    assert float(found["MMCS"]) >= 0.998
+    assert 0.95 <= float(found["ML2R"]) <= 1.05
+    assert found["mechanisms recovered"] == "5 of 5"
