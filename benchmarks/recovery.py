@@ -1,0 +1,166 @@
+"""What one configuration finds in every toy whose mechanisms are known.
+
+    python benchmarks/recovery.py [--quick] [--json PATH] [--seeds 0 1 ...] [--toys NAME ...]
+                                  [--known-sparsity]
+
+Every toy is decomposed with `apd.Config()` and its seed, nothing else. With `--known-sparsity` each
+toy's own number of mechanisms and of mechanisms per input is given as well, which tells what the
+choice of these two costs from what the rest does.
+
+recovered  mechanisms with a component of their own, matched one to one over all weights: cosine at
+           least 0.95, length ratio within 0.8 to 1.25
+distinct   different components among the mechanisms' most similar ones
+MMCS, ML2R cosine with, and length relative to, the most similar component, means over mechanisms
+error      of the outputs on the active components alone, over the outputs' variance
+residual   norm of what no component owns, relative to the weights'
+
+The mechanisms of the residual MLPs are a convention about who owns the cross-talk between
+functions (`toys/residual_mlp.py`), so there `distinct` and `error` tell more than `recovered`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import apd
+import toys
+from apd import recovery
+
+# (MMCS, ML2R) of the published tables: APD, arXiv 2501.14926; SPD, arXiv 2506.20790
+PUBLISHED = {
+    "tms-5-2": "APD .998/.893, SPD 1.000/.993",
+    "tms-40-10": "APD .996/.935, SPD 1.000/1.010",
+    "tms-5-2-identity": "SPD 1.000/.992",
+    "tms-40-10-identity": "SPD 1.000/1.031",
+}
+WITH_MECHANISMS = tuple(name for name in toys.TOYS if name not in ("digits", "boolean-trained"))
+QUICK = ("tms-5-2", "tms-40-10")
+SAMPLE = 2048
+SPARE = 2.5
+
+
+@dataclass(frozen=True)
+class Row:
+    """One toy decomposed once; the columns are explained above."""
+
+    toy: str
+    seed: int
+    mechanisms: int
+    recovered: int
+    distinct: int
+    mmcs: float
+    ml2r: float
+    alive: int
+    error: float
+    residual: float
+    seconds: float
+
+
+def measured(name: str, seed: int, known_sparsity: bool) -> Row:
+    """Decompose one toy and compare."""
+    toy = toys.make(name, seed)
+    settings = sparsity_of(toy) if known_sparsity else {}
+    began = time.perf_counter()
+    run = apd.decompose(toy.model, toy.reference, apd.Config(seed=seed, **settings))
+    seconds = time.perf_counter() - began
+    nearest = recovery.best(toy.mechanisms, run.components)
+    own = recovery.one_to_one(toy.mechanisms, run.components)
+    x = run.target.prepare(toy.inputs.x[:SAMPLE])
+    active = recovery.active_components(run, x)
+    return Row(
+        toy=name,
+        seed=seed,
+        mechanisms=len(toy.mechanisms),
+        recovered=int(own.recovered().sum()),
+        distinct=nearest.distinct,
+        mmcs=nearest.mmcs,
+        ml2r=nearest.ml2r,
+        alive=int((~recovery.dead(run.components)).sum()),
+        error=float(recovery.sparse_error(run.target, run.components, x, active)),
+        residual=recovery.faithfulness(run.target, run.components).overall,
+        seconds=seconds,
+    )
+
+
+def sparsity_of(toy: toys.Toy) -> dict[str, float]:
+    """The settings that the toy's own mechanisms suggest."""
+    per_input = toys.active(toy, toy.reference[:SAMPLE]).float().sum(1).mean()
+    return {
+        "active": float(per_input),
+        "components": max(20, round(SPARE * len(toy.mechanisms))),
+    }
+
+
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Every toy at every seed."""
+    for name in options.toys:
+        for seed in options.seeds:
+            yield measured(name, seed, options.known_sparsity)
+
+
+def show(found: list[Row], console: Console) -> None:
+    """One line per toy and seed, the published figures beside."""
+    table = Table()
+    for heading in ("toy", "seed", "recovered", "distinct", "MMCS", "ML2R", "alive"):
+        table.add_column(heading, justify="left" if heading == "toy" else "right", no_wrap=True)
+    for heading in ("error", "residual", "s"):
+        table.add_column(heading, justify="right")
+    table.add_column("published MMCS/ML2R")
+    for row in found:
+        table.add_row(
+            row.toy,
+            str(row.seed),
+            f"{row.recovered} of {row.mechanisms}",
+            str(row.distinct),
+            f"{row.mmcs:.3f}",
+            f"{row.ml2r:.3f}",
+            str(row.alive),
+            f"{row.error:.1%}",
+            f"{row.residual:.1%}",
+            f"{row.seconds:.0f}",
+            PUBLISHED.get(row.toy, ""),
+        )
+    console.print(table)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK)}, one seed")
+    parser.add_argument("--json", type=Path, help="write the rows there as they come")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--toys", nargs="+", choices=WITH_MECHANISMS, default=WITH_MECHANISMS)
+    parser.add_argument("--known-sparsity", action="store_true", help="give C and k of each toy")
+    options = parser.parse_args()
+    if options.quick:
+        options.toys, options.seeds = QUICK, options.seeds[:1]
+    return options
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    torch.set_num_threads(1)
+    options = arguments()
+    console, progress = Console(width=140), Console(stderr=True)
+    found: list[Row] = []
+    for row in rows(options):
+        found.append(row)
+        progress.print(f"{row.toy}, seed {row.seed}: {row.recovered} of {row.mechanisms}")
+        if options.json:
+            options.json.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
+    show(found, console)
+
+
+if __name__ == "__main__":
+    main()
