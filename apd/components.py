@@ -78,10 +78,6 @@ class Components:
             u[merged] = 0
             v[merged] = 0
 
-    def detach(self) -> Components:
-        """The same numbers, outside any gradient computation."""
-        return Components({s: Factors(f.U.detach(), f.V.detach()) for s, f in self.factors.items()})
-
 
 def parallel_pairs(components: Components, cosine: float) -> list[tuple[int, int]]:
     """Pairs (larger, smaller) of components whose cosine reaches a threshold.

@@ -118,7 +118,7 @@ def fitted(problem: Problem, device: str) -> Detector:
     config = problem.config()
     reference = problem.inputs(REFERENCE, device)
     target = frozen(problem.network(device), reference)
-    components = begin(target, config).components.detach()
+    components = begin(target, config).components
     nothing = torch.zeros(0, dtype=torch.int64)
     run = Run(target, components, config, nothing, "", [])
     return Detector.fit(run, reference.cpu().numpy())

@@ -173,13 +173,3 @@ def test_initial_components_are_fixed_by_the_seed():
     )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
-
-
-def test_detached_components_share_the_numbers_and_no_gradients():
-    components = copy_of(make_problem("mlp-1").components)
-    for tensor in components.tensors():
-        tensor.requires_grad_()
-    detached = components.detach()
-    assert not any(tensor.requires_grad for tensor in detached.tensors())
-    for tensor, other in zip(components.tensors(), detached.tensors(), strict=True):
-        assert torch.equal(tensor, other)
