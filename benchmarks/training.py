@@ -142,7 +142,7 @@ def twin(network: Network, components: Components, config: Config, scales: Scale
         coefficients=(
             config.faithfulness / scales.weights.item(),
             config.minimality / scales.outputs.item(),
-            config.simplicity / scales.simplicity.item(),
+            config.simplicity / scales.simplicity,
         ),
     )
 
@@ -163,7 +163,7 @@ def loss_difference(problem: Problem, device: str) -> float:
         step.minimality * scales.outputs,
         step.simplicity * scales.simplicity,
     )
-    return max(abs(a.item() / b.item() - 1) for a, b in zip(naive, ours, strict=True))
+    return max(abs(float(a) / float(b) - 1) for a, b in zip(naive, ours, strict=True))
 
 
 def operations(problem: Problem, device: str) -> float:
