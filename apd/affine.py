@@ -1,7 +1,7 @@
 """The target as constant linear maps between its nonlinear calls.
 
 Between one elementwise nonlinearity and the next a network is affine, and its Jacobian there is the
-same for every input. `stages` finds these maps once; `apd.attribution` then pushes components
+same for every input. `stages` finds these maps once; `apd.strength` then pushes components
 through them instead of inputs.
 """
 
@@ -57,7 +57,7 @@ class Stage:
 
 
 def stages(target: Target, row: Shaped[Tensor, "1 *shape"]) -> list[Stage] | None:
-    """The target's stages in order, the outputs last.
+    """The target's stages that components can reach, in order, the outputs last.
 
     Args:
         target: the network.
@@ -82,9 +82,12 @@ def stages(target: Target, row: Shaped[Tensor, "1 *shape"]) -> list[Stage] | Non
 
     def cut(name: str) -> Handler:
         def call(operator: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+            result = operator(*args, **kwargs).detach()
+            if not args[0].requires_grad:
+                return result
             places[name] = args[0]
-            sources[name] = operator(*args, **kwargs).detach().requires_grad_()
-            return sources[name]
+            sources[name] = result.requires_grad_()
+            return result
 
         return call
 
@@ -95,14 +98,11 @@ def stages(target: Target, row: Shaped[Tensor, "1 *shape"]) -> list[Stage] | Non
         places[""] = outputs
         if any(value.ndim != 2 for value in (*sources.values(), *places.values())):
             return None
-        found = [stage(name, place, sources, uses) for name, place in places.items()]
-    return [s for s in found if s.uses or s.calls]
+        return [stage(name, place, sources, uses) for name, place in places.items()]
 
 
 def stage(name: str, place: Tensor, sources: dict[str, Tensor], uses: set[str]) -> Stage:
     """The Jacobians of one place with respect to everything that reaches it linearly."""
-    if not place.requires_grad:
-        return Stage(name, place.shape[1], {}, {})
     eye = torch.eye(place.shape[1], dtype=place.dtype, device=place.device)
     jacobians = cast(
         "tuple[Tensor | None, ...]",

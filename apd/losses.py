@@ -5,7 +5,7 @@ Source: Braun et al. 2025, arXiv 2501.14926, section 2.2 and appendix A.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -84,3 +84,9 @@ def sizes(components: Components) -> Sizes:
 def squared_norms(vectors: Float[Tensor, "C m d"]) -> Float[Tensor, "C m"]:
     """The squared length of every vector."""
     return torch.linalg.vector_norm(vectors, dim=-1).square()
+
+
+OUTPUT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": output_mse,
+    "kl": output_kl,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor
 from apd import losses, schedules
 from apd.components import Components, initialise, parallel_pairs
 from apd.config import Config
-from apd.errors import ReferenceError
 from apd.gradient import Gradient
 from apd.masked import masked_captures
 from apd.masks import batch_topk
@@ -20,19 +19,14 @@ from apd.memory import keep_freed_memory
 from apd.optimiser import Moments, descend
 from apd.pairs import Pairs
 from apd.products import unfilled
+from apd.scales import Scales, scales_of
 from apd.sites import Factors
 from apd.strength import Strength, strength_of
 from apd.target import Target
 
-OUTPUT_LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": losses.output_mse,
-    "kl": losses.output_kl,
-}
-
 LARGEST_DEFAULT = 200
 USAGE_MEMORY = 0.99
 DEAD_SHARE = 0.1
-SAMPLE = 4096
 NUMBERS_AT_ONCE = 2**20
 
 
@@ -69,24 +63,6 @@ class Training:
     components: Components
     moments: dict[str, tuple[Moments, Moments]]
     usage: Float[Tensor, "C"]
-
-
-@dataclass(frozen=True)
-class Scales:
-    """What makes the losses comparable between targets.
-
-    Attributes:
-        weights: mean square of the decomposed weights.
-        outputs: the minimality loss without any component.
-        mechanisms: the size of a typical mechanism at every site, the root mean square of the
-            weight's singular values.
-        simplicity: the simplicity loss of as many mechanisms of that size as are active.
-    """
-
-    weights: Float[Tensor, ""]
-    outputs: Float[Tensor, ""]
-    mechanisms: dict[str, float]
-    simplicity: float
 
 
 def component_count(target: Target, config: Config) -> int:
@@ -129,9 +105,9 @@ def train(
         training: where to go on from; `begin` gives the start.
     """
     keep_freed_memory()
-    scales = scales_of(target, reference, config)
     strength = strength_of(target, training.components, reference[:1], config.projections)
     tight = active_count(target, config)
+    scales = scales_of(target, reference, config, tight)
     for step in range(training.step, config.steps):
         active = schedules.active(
             step / config.steps,
@@ -170,7 +146,7 @@ def advance(
     faithfulness = losses.faithfulness(gaps) / scales.weights
     with torch.enable_grad():
         masked, captures = masked_captures(target, components, x, pairs)
-        minimality = OUTPUT_LOSSES[config.loss](outputs, masked) / scales.outputs
+        minimality = losses.OUTPUT_LOSSES[config.loss](outputs, masked) / scales.outputs
         errors = torch.autograd.grad(config.minimality * minimality, [c.y for c in captures])
     sizes = losses.sizes(components)
     simplicity = losses.simplicity(sizes, usage, config.schatten_p) / scales.simplicity
@@ -237,35 +213,6 @@ def blocks(factors: Factors) -> list[slice]:
     count, m, o = factors.U.shape
     size = max(1, NUMBERS_AT_ONCE // (m * max(o, factors.V.shape[2])))
     return [slice(c, min(c + size, count)) for c in range(0, count, size)]
-
-
-def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Config) -> Scales:
-    """The scales that make the losses of different targets comparable.
-
-    Raises:
-        ReferenceError: the outputs do not vary over the reference, or the weights do not matter.
-    """
-    weights = [target.weight(site) for site in target.sites]
-    total = torch.stack([w.square().sum() for w in weights]).sum()
-    some = reference[:SAMPLE]
-    outputs = target(some)
-    if not bool((outputs != outputs[0]).any()):
-        raise ReferenceError("the target's outputs are the same on all of the reference")
-    nothing = {site: torch.zeros_like(target.weight(site)) for site in target.sites}
-    missing = OUTPUT_LOSSES[config.loss](outputs, target.with_weights(nothing)(some))
-    if not bool(missing > 0):
-        raise ReferenceError("the decomposed weights make no difference on the reference")
-    mechanisms = {
-        site: float(w.norm()) / min(w.shape) ** 0.5
-        for site, w in zip(target.sites, weights, strict=True)
-    }
-    return Scales(
-        weights=total / sum(w.numel() for w in weights),
-        outputs=missing,
-        mechanisms=mechanisms,
-        simplicity=sum(size**config.schatten_p for size in mechanisms.values())
-        * active_count(target, config),
-    )
 
 
 def settle(training: Training, active: float, cosine: float) -> None:

@@ -16,10 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from apd import Config, Target
 from apd.components import Components
+from apd.scales import Scales, scales_of
 from apd.sites import Factors
 from apd.strength import strength_of
 from apd.threads import threads_for
-from apd.train import Scales, active_sets, batch, begin, generator_of, scales_of, train
+from apd.train import active_sets, batch, begin, generator_of, train
 
 BATCHES = 4
 STEPS_FOR_MEMORY = 3
@@ -94,7 +95,7 @@ def naive_steps(problem: Problem, device: str) -> Work:
     """A call that makes the next step of the naive twin, from the same components."""
     config, target, reference = setting(problem, device)
     network = problem.network(device).requires_grad_(False)
-    scales = scales_of(target, reference, config)
+    scales = scales_of(target, reference, config, config.active)
     twins: list[Twin] = []
     done = iter(range(config.steps))
 
@@ -151,7 +152,7 @@ def loss_difference(problem: Problem, device: str) -> float:
     """Largest relative difference of the three losses on the same components, batch and mask."""
     config, target, reference = setting(problem, device)
     components = begin(target, config).components
-    scales = scales_of(target, reference, config)
+    scales = scales_of(target, reference, config, config.active)
     generator = generator_of(config, 0)
     x = batch(reference, config, generator)
     strength = strength_of(target, components, x[:1], config.projections)

@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 from cli.errors import OutputError, reason
 
+STDOUT = Path("-")
+
 
 def write_whole(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Has `fill` write a temporary neighbour of a file, then moves it into place in one step.

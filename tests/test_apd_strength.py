@@ -86,6 +86,19 @@ def test_forward_follows_every_path_through_a_residual_stream():
     torch.testing.assert_close(fast, slow, **TOLERANCE)
 
 
+def test_nonlinear_calls_ahead_of_the_decomposed_weights_are_no_stages():
+    draw = numbers(84)
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 8))
+    x = draw(9, 6)
+    target = Target.of(net.double(), x, ("2.*", "4.*"))
+    components = random_components(target, 4, 2, draw)
+    places = stages(target, x[:1])
+    assert [place.width for place in places] == [7, 8]
+    _, slow = Backward(target)(components, x, generator())
+    _, fast = Forward(target, places)(components, x, generator())
+    torch.testing.assert_close(fast, slow, **TOLERANCE)
+
+
 @pytest.mark.parametrize("at_once", [1, 500])
 def test_any_number_of_inputs_at_a_time_gives_the_same(monkeypatch, at_once):
     problem = make_problem("mlp-2")

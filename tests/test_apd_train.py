@@ -12,16 +12,16 @@ from problems import Problem, make_problem, numbers
 
 import apd
 from apd import Config, recovery
+from apd.losses import OUTPUT_LOSSES
+from apd.scales import scales_of
 from apd.strength import strength_of
 from apd.train import (
-    OUTPUT_LOSSES,
     active_count,
     active_sets,
     batch,
     begin,
     component_count,
     generator_of,
-    scales_of,
     settle,
     train,
 )
@@ -105,7 +105,7 @@ def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses(projection
     strength = strength_of(problem.target, before, x[:1], projections)
     _, mask = active_sets(strength, before, small, 11 / 4, generator)
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
-    scales = scales_of(problem.target, x, config)
+    scales = scales_of(problem.target, x, config, 11 / 8)
     coefficients = (
         1 / scales.weights.item(),
         2 / scales.outputs.item(),

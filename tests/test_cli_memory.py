@@ -13,7 +13,8 @@ from itertools import repeat
 from pathlib import Path
 import numpy as np
 from cli import inputs, rows
-from cli.score import Summary, scored
+from cli.score import scored
+from cli.summary import Summary
 from mad import Detector
 
 class Sums:
