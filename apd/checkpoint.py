@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from apd.config import Config
 from apd.errors import RunError
 from apd.files import read_metadata, read_tensors, write_tensors
 from apd.optimiser import Moments
+from apd.sparsity import Sparsity
 from apd.store import components_from, factor_tensors, history_tensor, is_run, steps_from
 from apd.target import Target
-from apd.train import Step, Training
+from apd.train import Step
+from apd.training import Training
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -43,6 +47,7 @@ def write_checkpoint(
     tensors = {
         **factor_tensors(training.components),
         "usage": training.usage,
+        "sparsity": torch.tensor(astuple(training.sparsity), dtype=torch.float64),
         "history": history_tensor(steps),
         **moment_tensors(training),
     }
@@ -67,8 +72,14 @@ def read_checkpoint(
             raise RunError(f"{path} was made with another {part}; it can only go on with the same")
     tensors = {name: t.to(target.device).clone() for name, t in read_tensors(path).items()}
     steps = steps_from(tensors["history"].cpu())
-    components = components_from(tensors, target)
-    return Training(len(steps), components, moments_from(tensors, target), tensors["usage"]), steps
+    training = Training(
+        len(steps),
+        components_from(tensors, target),
+        moments_from(tensors, target),
+        tensors["usage"],
+        Sparsity(*tensors["sparsity"].tolist()),
+    )
+    return training, steps
 
 
 def moment_tensors(training: Training) -> dict[str, Tensor]:

@@ -18,23 +18,26 @@ class Config(BaseModel):
     """Settings of a decomposition; the coefficients are relative to the target's own scales.
 
     Attributes:
-        components: C, how many components to start with; None: the widest site's larger dimension,
-            at most 200.
+        components: C, how many components to start with, more than there are mechanisms; None: two
+            and a half times the widest site's larger dimension, at least 50 and at most 200.
         rank: the most a component's rank may be at one site.
-        active: components an input uses on average, the batch top-k's k over the batch size; None:
-            an eighth of the components.
+        active: components an input uses on average while mechanisms separate, the batch top-k's k
+            over the batch size; None: found (`apd.sparsity`).
         steps: optimiser steps.
         batch_size: inputs per step.
         learning_rate: the schedule's peak, in lengths of a typical mechanism's vectors per step.
         warmup: share of training in which the learning rate rises to its peak.
-        narrowing: share of training in which k falls from a quarter of the components to `active`.
-        relaxation: factor on `active` once the simplicity penalty is gone and the components are
-            settled; a tight k separates mechanisms, a loose one lets them be exact.
+        search: share of the steps that look for k, after which the components start again; the
+            shares below are of the other steps.
+        narrowing: share of training in which k falls from a quarter of the components.
+        separation: the minimality loss at which k is held while mechanisms separate.
+        exactness: the minimality loss k is raised to reach once they are separate.
+        exact_by: share of training by which to reach it.
         merging: cosine from which two components are taken for one when components are settled.
         faithfulness: weight of the faithfulness loss over the weights' mean square.
         minimality: weight of the minimality loss over that of no components at all.
-        simplicity: weight of the simplicity loss over that of as many typical mechanisms as are
-            active.
+        simplicity: weight of the simplicity loss over that of as many typical mechanisms as an
+            input is expected to exercise.
         schatten_p: p of the simplicity loss's Schatten norm.
         release_start: share of training after which the simplicity penalty is released.
         release_end: share of training at which it is gone.
@@ -51,12 +54,15 @@ class Config(BaseModel):
     components: Count | None = None
     rank: Count = 1
     active: Positive | None = None
-    steps: Count = 4000
+    steps: Count = 5000
     batch_size: Count = 256
     learning_rate: Positive = 0.07
     warmup: Share = 0.05
+    search: Annotated[float, Field(ge=0, lt=1)] = 0.2
     narrowing: Share = 0.3
-    relaxation: Annotated[float, Field(ge=1)] = 1.3
+    separation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    exactness: Annotated[float, Field(gt=0, lt=1)] = 0.003
+    exact_by: Share = 0.85
     faithfulness: Coefficient = 1.0
     minimality: Coefficient = 2.0
     simplicity: Coefficient = 0.5

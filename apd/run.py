@@ -29,7 +29,8 @@ from apd.store import Saved, claim, read_run, write_run
 from apd.surgery import Operated, ablate, only
 from apd.target import Target
 from apd.threads import threads_for
-from apd.train import Step, active_count, begin, train
+from apd.train import Step, train
+from apd.training import begin
 
 CHECKPOINT_EVERY_S = 5.0
 FEWEST_ROWS = 2
@@ -57,8 +58,8 @@ class Run(Saved):
 
     @property
     def active(self) -> float:
-        """Components an input uses on average, as trained."""
-        return active_count(self.target, self.config)
+        """Components an input used on average in the last step of training."""
+        return self.steps[-1].active
 
     @property
     def ranks(self) -> Float[np.ndarray, "C"]:

@@ -25,7 +25,7 @@ class Scales:
         outputs: the minimality loss without any component.
         mechanisms: the size of a typical mechanism at every site, the root mean square of the
             weight's singular values.
-        simplicity: the simplicity loss of as many mechanisms of that size as are active.
+        simplicity: the simplicity loss of one mechanism of that size that every input uses.
     """
 
     weights: Float[Tensor, ""]
@@ -34,16 +34,13 @@ class Scales:
     simplicity: float
 
 
-def scales_of(
-    target: Target, reference: Shaped[Tensor, "n *shape"], config: Config, active: float
-) -> Scales:
+def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Config) -> Scales:
     """The scales that make the losses of different targets comparable.
 
     Args:
         target: the network to decompose.
         reference: the rows to decompose on.
         config: the settings.
-        active: components an input uses on average.
 
     Raises:
         ReferenceError: the outputs do not vary over the reference, or the weights do not matter.
@@ -66,5 +63,5 @@ def scales_of(
         weights=total / sum(w.numel() for w in weights),
         outputs=missing,
         mechanisms=mechanisms,
-        simplicity=sum(size**config.schatten_p for size in mechanisms.values()) * active,
+        simplicity=sum(size**config.schatten_p for size in mechanisms.values()),
     )

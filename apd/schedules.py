@@ -23,17 +23,20 @@ def release(progress: float, start: float, end: float) -> float:
     return max(0.0, (end - progress) / (end - start)) if progress < end else 0.0
 
 
-def active(
-    progress: float, widest: float, tight: float, loose: float, narrow_by: float, loosen_at: float
-) -> float:
-    """How many components an input may use: `widest` to `tight` to `loose`.
+def narrowing(progress: float, widest: float, tight: float) -> float:
+    """From `widest` to `tight` in equal ratios.
 
-    It falls in equal ratios to `tight` until `narrow_by`, so that every component finds inputs of
-    its own before they compete for few places; stays there while the penalty acts; and jumps to
-    `loose` after `loosen_at`, so that those that are left can be exact.
+    Every component finds inputs of its own before they compete for few places.
     """
-    if progress > loosen_at:
-        return loose
-    if progress >= narrow_by:
-        return tight
-    return widest * (tight / widest) ** (progress / narrow_by)
+    return widest * (tight / widest) ** progress
+
+
+def refining(
+    progress: float, separation: float, exactness: float, start: float, end: float
+) -> float:
+    """The error aimed at: `separation` until `start`, in equal ratios to `exactness` at `end`."""
+    if progress <= start:
+        return separation
+    if progress >= end:
+        return exactness
+    return narrowing((progress - start) / (end - start), separation, exactness)

@@ -22,7 +22,7 @@ from targets import Problem, frozen, gaussian_mlp
 from training import forward_operations, plain
 
 from apd import Run
-from apd.train import begin
+from apd.training import begin
 from cli.score import score
 from mad import Detector
 

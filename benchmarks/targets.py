@@ -123,7 +123,7 @@ class Problem:
 
     def config(self) -> Config:
         """The settings, with the schedules held at their plateau: k tight, full penalty."""
-        plateau = {"steps": 10**6, "warmup": 0.0, "narrowing": 0.0, "relaxation": 1.0}
+        plateau = {"steps": 10**6, "warmup": 0.0, "narrowing": 0.0}
         return Config.of({**plateau, "learning_rate": 1e-3, **self.settings})
 
 

@@ -20,7 +20,8 @@ from apd.scales import Scales, scales_of
 from apd.sites import Factors
 from apd.strength import strength_of
 from apd.threads import threads_for
-from apd.train import active_sets, batch, begin, generator_of, train
+from apd.train import active_sets, batch, generator_of, train
+from apd.training import begin
 
 BATCHES = 4
 STEPS_FOR_MEMORY = 3
@@ -95,7 +96,7 @@ def naive_steps(problem: Problem, device: str) -> Work:
     """A call that makes the next step of the naive twin, from the same components."""
     config, target, reference = setting(problem, device)
     network = problem.network(device).requires_grad_(False)
-    scales = scales_of(target, reference, config, config.active)
+    scales = scales_of(target, reference, config)
     twins: list[Twin] = []
     done = iter(range(config.steps))
 
@@ -143,7 +144,7 @@ def twin(network: Network, components: Components, config: Config, scales: Scale
         coefficients=(
             config.faithfulness / scales.weights.item(),
             config.minimality / scales.outputs.item(),
-            config.simplicity / scales.simplicity,
+            config.simplicity / (config.active * scales.simplicity),
         ),
     )
 
@@ -152,7 +153,7 @@ def loss_difference(problem: Problem, device: str) -> float:
     """Largest relative difference of the three losses on the same components, batch and mask."""
     config, target, reference = setting(problem, device)
     components = begin(target, config).components
-    scales = scales_of(target, reference, config, config.active)
+    scales = scales_of(target, reference, config)
     generator = generator_of(config, 0)
     x = batch(reference, config, generator)
     strength = strength_of(target, components, x[:1], config.projections)
@@ -162,7 +163,7 @@ def loss_difference(problem: Problem, device: str) -> float:
     ours = (
         step.faithfulness * scales.weights,
         step.minimality * scales.outputs,
-        step.simplicity * scales.simplicity,
+        step.simplicity * config.active * scales.simplicity,
     )
     return max(abs(float(a) / float(b) - 1) for a, b in zip(naive, ours, strict=True))
 

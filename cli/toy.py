@@ -5,17 +5,6 @@ from typing import Annotated
 
 import typer
 
-from cli.errors import InputError
-from cli.files import write_whole
-from cli.settings import NAME
-
-# toy -> the settings that suit it, where they are not the defaults
-SUITED: dict[str, dict[str, int | float]] = {
-    "tms-5-2": {"active": 0.25, "components": 20},
-    "tms-40-10": {"active": 2.0, "components": 100},
-}
-
-
 # the keys of toys.TOYS, without importing it
 NAMES = (
     *("tms-5-2", "tms-40-10", "tms-5-2-identity", "tms-40-10-identity"),
@@ -43,11 +32,8 @@ def toy(
         raise typer.BadParameter(
             f"there is no toy named {name!r}; there are {', '.join(toys.TOYS)}", param_hint="NAME"
         )
-    clear_settings(out / NAME)
     made = toys.make(name, seed, planted=True) if planted else toys.make(name, seed)
     toys.save(made, out)
-    if name in SUITED:
-        write_whole(out / NAME, lambda stream: stream.write(settings_of(name).encode()))
     anomalies = int(made.inputs.is_anomaly.sum())
     console = screen()
     say(console, f"Wrote the toy {name} (seed {seed}) to {out}.")
@@ -60,22 +46,3 @@ def toy(
         rows["planted"] = f"mechanism {made.planted}, which no trusted input exercises"
     facts(console, rows)
     say(console, f"Next: apd train {out}", "bold")
-
-
-def settings_of(name: str) -> str:
-    """The `apd.toml` that suits a toy."""
-    lines = (f"{key} = {value}" for key, value in SUITED[name].items())
-    return "\n".join(("[decomposition]", *lines, ""))
-
-
-def clear_settings(path: Path) -> None:
-    """Removes an `apd.toml` that is as this command wrote it, so that the toy can be replaced.
-
-    Raises:
-        InputError: it was changed since, or is somebody else's.
-    """
-    if not path.is_file():
-        return
-    if path.read_bytes() not in [settings_of(name).encode() for name in SUITED]:
-        raise InputError(f"{path} is not as `apd toy` writes it; move it away to replace the toy")
-    path.unlink()

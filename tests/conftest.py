@@ -28,7 +28,7 @@ apd.decompose(toy.model, toy.reference, config, directory=directory / "run")
 """
 
 LONG = {
-    "tms-5-2": apd.Config(components=20, active=0.25),
+    "tms-5-2": apd.Config(),
     "digits": apd.Config(steps=2000),
 }
 

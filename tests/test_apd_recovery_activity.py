@@ -7,7 +7,7 @@ import pytest
 import torch
 from problems import make_problem
 
-from apd import Components, Config, recovery
+from apd import Components, Config, Step, recovery
 from apd.run import Run
 from apd.sites import Factors
 
@@ -15,11 +15,18 @@ from apd.sites import Factors
 @pytest.mark.parametrize("name", ["mlp-2", "tms-1", "positions-3"])
 def test_components_are_chosen_batch_by_batch_as_at_the_end_of_training(name):
     problem = make_problem(name)
-    config = Config(components=problem.components.count, active=1.5, relaxation=1.3, batch_size=4)
-    run = Run(problem.target, problem.components, config, torch.arange(9), "", [])
+    config = Config(components=problem.components.count, batch_size=4)
+    run = Run(
+        problem.target,
+        problem.components,
+        config,
+        torch.arange(9),
+        "",
+        [Step(0, 0.0, 0.0, 0.0, active=1.95)],
+    )
     strength = oracles.rms_over_outputs(oracles.effects(problem).sum(1))
     expected = [
-        oracles.topk(rows, k=round(1.5 * 1.3 * len(rows)))
+        oracles.topk(rows, k=round(1.95 * len(rows)))
         for rows in (strength[:4], strength[4:8], strength[8:])
         if len(rows)
     ]

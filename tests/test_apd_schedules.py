@@ -3,8 +3,6 @@
 import itertools
 import math
 
-import pytest
-
 from apd import schedules
 
 STEPS = [k / 1000 for k in range(1001)]
@@ -43,27 +41,23 @@ def test_release_may_be_a_step():
     assert schedules.release(0.61, 0.6, 0.6) == 0
 
 
-def active(progress: float) -> float:
-    return schedules.active(progress, 8.0, 2.0, 3.0, narrow_by=0.3, loosen_at=0.6)
+def test_narrowing_falls_in_equal_ratios():
+    counts = [schedules.narrowing(t, 8.0, 2.0) for t in STEPS]
+    assert (counts[0], counts[-1]) == (8, 2)
+    assert math.isclose(counts[500], 4)
+    ratios = [b / a for a, b in itertools.pairwise(counts)]
+    assert max(ratios) < 1
+    assert max(ratios) - min(ratios) < 1e-12
 
 
-def test_active_falls_to_tight_stays_and_jumps_to_loose():
-    counts = [active(t) for t in STEPS]
-    assert counts[0] == 8
-    assert counts[300:601] == [2] * 301
-    assert counts[601:] == [3] * 400
-    assert falling(counts[:601])
+def test_refining_waits_then_falls_in_equal_ratios_then_stays():
+    aims = [schedules.refining(t, 0.16, 0.01, 0.6, 0.8) for t in STEPS]
+    assert aims[:601] == [0.16] * 601
+    assert math.isclose(aims[700], 0.04)
+    assert aims[800:] == [0.01] * 201
+    assert falling(aims)
 
 
-def test_active_falls_in_equal_ratios():
-    assert math.isclose(active(0.15), math.sqrt(8 * 2))
-    assert math.isclose(active(0.1) / active(0.05), active(0.2) / active(0.15))
-
-
-def test_active_without_narrowing_is_tight_from_the_start():
-    assert schedules.active(0.0, 8.0, 2.0, 3.0, narrow_by=0.0, loosen_at=0.6) == 2
-
-
-@pytest.mark.parametrize("progress", [0.0, 0.3, 0.6, 1.0])
-def test_a_relaxation_of_one_keeps_the_count(progress):
-    assert schedules.active(progress, 2.0, 2.0, 2.0, 0.3, 0.6) == 2
+def test_refining_may_be_a_step():
+    assert schedules.refining(0.6, 0.16, 0.01, 0.6, 0.6) == 0.16
+    assert schedules.refining(0.61, 0.16, 0.01, 0.6, 0.6) == 0.01

@@ -9,7 +9,7 @@ from torch import Tensor
 from apd.components import Components
 from apd.store import Saved
 from apd.strength import strength_of
-from apd.train import active_count, active_sets
+from apd.train import active_sets
 
 
 def active_components(run: Saved, x: Shaped[Tensor, "n *shape"]) -> Bool[Tensor, "n C"]:
@@ -19,11 +19,10 @@ def active_components(run: Saved, x: Shaped[Tensor, "n *shape"]) -> Bool[Tensor,
     with and taken in order, compete for as many components as that step gave them.
     """
     strength = strength_of(run.target, run.components, x[:1], run.config.projections)
-    active = active_count(run.target, run.config) * run.config.relaxation
     generator = torch.Generator().manual_seed(run.config.seed)
     with torch.no_grad():
         masks = [
-            active_sets(strength, run.components, batch, active, generator)[1]
+            active_sets(strength, run.components, batch, run.steps[-1].active, generator)[1]
             for batch in x.split(run.config.batch_size)
         ]
     return torch.cat(masks)

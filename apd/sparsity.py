@@ -1,0 +1,117 @@
+"""How many components an input may use: k, found and steered by what they leave unexplained.
+
+No k suits two networks, but one error does. Where mechanisms are separating, k is held where the
+active components leave `Config.separation` of the outputs unexplained: inputs then go without the
+weakest of their mechanisms, about half, whatever the network, so that no component can afford to
+hold two. Once they are separated, k rises until no more than `Config.exactness` is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from apd import schedules
+from apd.config import Config
+
+HELD_SHARE = 0.45
+WIDEST_SHARE = 0.25
+MOST = 2.0
+PACE = 16.0
+SATURATION = 1.5
+MEMORY = 0.97
+LARGEST_ERROR = 10.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Where training is: in the search for k, or in the decomposition proper after it.
+
+    Attributes:
+        searching: whether it is the search.
+        step: the step's number in the phase, from 0.
+        steps: how many steps the phase has.
+    """
+
+    searching: bool
+    step: int
+    steps: int
+
+    @property
+    def progress(self) -> float:
+        """The share of the phase that is over."""
+        return self.step / self.steps
+
+    def settles(self, config: Config) -> bool:
+        """Whether components are settled after this step: the simplicity penalty is gone."""
+        return not self.searching and self.step == int(config.release_end * self.steps)
+
+
+def search_steps(config: Config) -> int:
+    """How many steps the search has: none where k is given."""
+    return round(config.search * config.steps) if config.active is None else 0
+
+
+def phase_of(step: int, config: Config) -> Phase:
+    """The phase that a step belongs to."""
+    search = search_steps(config)
+    if step < search:
+        return Phase(True, step, search)
+    return Phase(False, step - search, config.steps - search)
+
+
+@dataclass
+class Sparsity:
+    """k, and what it is steered by; changed in place.
+
+    Attributes:
+        active: k per input.
+        held: k that left the error aimed at while mechanisms separated; what is given, where k is.
+        error: the minimality loss of late (exponential mean over steps).
+    """
+
+    active: float
+    held: float
+    error: float
+
+    @classmethod
+    def of(cls, components: int, config: Config) -> Sparsity:
+        """k before the first step: a quarter of the components."""
+        widest = WIDEST_SHARE * components
+        return cls(widest, config.active or widest, 1.0)
+
+    def expected(self, config: Config) -> float:
+        """How many mechanisms an input exercises on average, as far as is known."""
+        return config.active or self.held / HELD_SHARE
+
+    def see(self, minimality: float) -> None:
+        """Take notice of one step's loss."""
+        self.error += (1 - MEMORY) * (min(LARGEST_ERROR, minimality) - self.error)
+
+    def steer(self, phase: Phase, components: int, config: Config) -> None:
+        """Set k for a step."""
+        widest, progress = WIDEST_SHARE * components, phase.progress
+        separating = progress < config.release_end
+        if not phase.searching and progress < config.narrowing:
+            self.active = schedules.narrowing(progress / config.narrowing, widest, self.held)
+        elif phase.searching or (separating and config.active is None):
+            k = self.active * change(self.error / config.separation, phase)
+            self.active = self.held = min(max(k, 1 / config.batch_size), widest)
+        elif separating:
+            self.active = self.held
+        else:
+            aim = schedules.refining(
+                progress,
+                config.separation,
+                config.exactness,
+                config.release_end,
+                config.exact_by,
+            )
+            k = self.active * change(self.error / aim, phase)
+            self.active = max(self.held, min(k, MOST * self.expected(config), widest))
+
+
+def change(excess: float, phase: Phase) -> float:
+    """The factor on k in one step, when the error is `excess` times what is aimed at."""
+    urgency = math.log(max(excess, 1e-12)) / math.log(SATURATION)
+    return math.exp(PACE / phase.steps * max(-1.0, min(1.0, urgency)))

@@ -1,0 +1,91 @@
+"""The state of a training: what the next step depends on, and what is done to it between steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from apd.components import Components, initialise, parallel_pairs
+from apd.config import Config
+from apd.optimiser import Moments
+from apd.sparsity import Sparsity
+from apd.target import Target
+
+COMPONENTS = (50, 200)
+COMPONENTS_OVER_WIDTH = 2.5
+DEAD_SHARE = 0.1
+
+
+@dataclass
+class Training:
+    """Everything the next step depends on besides the target, the reference and the settings.
+
+    Attributes:
+        step: how many steps have been made.
+        components: the components, changed in place.
+        moments: what Adam remembers of U and of V, per site.
+        usage: how often each component was active of late (exponential mean over steps).
+        sparsity: how many components an input may use.
+    """
+
+    step: int
+    components: Components
+    moments: dict[str, tuple[Moments, Moments]]
+    usage: Float[Tensor, "C"]
+    sparsity: Sparsity
+
+
+def component_count(target: Target, config: Config) -> int:
+    """C: what the settings say, else in proportion to the widest site, within bounds."""
+    widest = max(max(site.shape) for site in target.sites.values())
+    fewest, most = COMPONENTS
+    return config.components or min(most, max(fewest, round(COMPONENTS_OVER_WIDTH * widest)))
+
+
+def begin(target: Target, config: Config) -> Training:
+    """Training before its first step."""
+    count = component_count(target, config)
+    sparsity = Sparsity.of(count, config)
+    generator = torch.Generator().manual_seed(config.seed)
+    components = initialise(target, count, config.rank, generator)
+    average = sparsity.active / count
+    usage = torch.full((count,), average, dtype=target.dtype, device=target.device)
+    moments = {
+        site: (Moments.of(factors.U), Moments.of(factors.V))
+        for site, factors in components.factors.items()
+    }
+    return Training(0, components, moments, usage, sparsity)
+
+
+def start_over(training: Training, target: Target, config: Config) -> None:
+    """Components as they were in the beginning, with what is known of k by now."""
+    fresh = begin(target, config)
+    training.components, training.moments = fresh.components, fresh.moments
+    training.usage = fresh.usage
+
+
+def settle(training: Training, active: float, cosine: float) -> None:
+    """Merge components that are the same, then bury the dead.
+
+    A component is dead when it is used less than `DEAD_SHARE` times as often as an average one. It
+    is set to zero, where it stays, and what it held is left to the living.
+
+    Args:
+        training: changed in place.
+        active: components an input uses on average.
+        cosine: from which two components are the same.
+    """
+    usage = training.usage
+    with torch.no_grad():
+        for survivor, merged in parallel_pairs(training.components, cosine):
+            training.components.absorb(survivor, merged)
+            usage[survivor] += usage[merged]
+            usage[merged] = 0
+        alive = (usage > DEAD_SHARE * active / training.components.count)[:, None, None]
+        for site, factors in training.components.factors.items():
+            for tensor, moments in zip(factors, training.moments[site], strict=True):
+                for zeroed in (tensor, moments.first, moments.second):
+                    zeroed.mul_(alive)

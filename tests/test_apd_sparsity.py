@@ -1,0 +1,90 @@
+"""How k is steered: by the error it leaves, within bounds, phase by phase."""
+
+import math
+
+import pytest
+
+from apd import Config
+from apd.sparsity import Phase, Sparsity, phase_of, search_steps
+
+CONFIG = Config(steps=1000, search=0.2, batch_size=50)
+COMPONENTS = 80
+
+
+def settled(error: float, phase: Phase, start: float, config: Config = CONFIG, steps: int = 2000):
+    """k after many steps at one point of training that leave one error."""
+    sparsity = Sparsity(start, start, error)
+    for _ in range(steps):
+        sparsity.steer(phase, COMPONENTS, config)
+    return sparsity
+
+
+def test_the_search_comes_first_and_the_shares_are_of_the_rest():
+    assert phase_of(0, CONFIG) == Phase(True, 0, 200)
+    assert phase_of(199, CONFIG) == Phase(True, 199, 200)
+    assert phase_of(200, CONFIG) == Phase(False, 0, 800)
+    assert phase_of(600, CONFIG).progress == 0.5
+    settling = [step for step in range(1000) if phase_of(step, CONFIG).settles(CONFIG)]
+    assert settling == [200 + 480]
+
+
+def test_a_given_k_needs_no_search():
+    given = Config(steps=1000, active=2.0)
+    assert search_steps(given) == 0
+    assert phase_of(0, given) == Phase(False, 0, 1000)
+    assert Sparsity.of(COMPONENTS, given).expected(given) == 2.0
+
+
+@pytest.mark.parametrize("searching", [True, False])
+def test_k_falls_where_the_error_is_small_and_rises_where_it_is_large(searching):
+    phase = Phase(searching, 50, 100)
+    assert settled(0.10, phase, 4.0, steps=1).active < 4
+    assert settled(0.20, phase, 4.0, steps=1).active > 4
+    assert settled(CONFIG.separation, phase, 4.0).active == 4
+    assert settled(0.01, phase, 4.0).active == 1 / 50  # one pair in a batch
+    assert settled(0.90, phase, 4.0).active == COMPONENTS / 4
+
+
+def test_a_plant_that_answers_is_brought_to_the_error_aimed_at():
+    """Contributions uniform on [0, 1], the weakest dropped: k of 3 leaves (1 - k / 3)^3."""
+    sparsity = Sparsity.of(COMPONENTS, CONFIG)
+    for step in range(1000):
+        sparsity.steer(Phase(True, step, 1000), COMPONENTS, CONFIG)
+        sparsity.see(max(0.0, 1 - sparsity.active / 3) ** 3)
+    exact = 3 * (1 - CONFIG.separation ** (1 / 3))
+    assert sparsity.held == pytest.approx(exact, rel=0.05)
+    assert sparsity.expected(CONFIG) == pytest.approx(3, rel=0.1)
+
+
+def test_the_decomposition_narrows_to_what_the_search_found():
+    for step, k in [(0, 20), (120, math.sqrt(20 * 0.8)), (239, 0.8)]:
+        found = Sparsity(3.0, 0.8, 0.5)
+        found.steer(Phase(False, step, 800), COMPONENTS, CONFIG)
+        assert found.active == pytest.approx(k, rel=0.02)
+        assert found.held == 0.8
+
+
+def test_in_the_end_k_rises_until_the_output_is_exact_but_not_without_bounds():
+    late = Phase(False, 90, 100)
+    assert settled(0.5, late, 1.0).active == pytest.approx(2 / 0.45)
+    assert settled(0.0001, late, 1.0).active == 1
+    kept = settled(0.5, late, 1.0)
+    assert kept.held == 1
+    given = Config(steps=1000, active=1.0)
+    assert settled(0.5, late, 1.0, given).active == 2
+
+
+def test_a_given_k_is_held_whatever_the_error():
+    given = Config(steps=1000, active=3.0)
+    assert settled(0.9, Phase(False, 50, 100), 3.0, given).active == 3
+    assert settled(0.0, Phase(False, 50, 100), 3.0, given).active == 3
+
+
+def test_the_error_is_a_running_mean_that_survives_what_is_not_finite():
+    sparsity = Sparsity(1.0, 1.0, 1.0)
+    for _ in range(500):
+        sparsity.see(0.2)
+    assert sparsity.error == pytest.approx(0.2)
+    for broken in (math.inf, math.nan):
+        sparsity.see(broken)
+        assert math.isfinite(sparsity.error)
