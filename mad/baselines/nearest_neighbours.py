@@ -1,0 +1,48 @@
+"""Distance to the nearest reference inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist
+
+from mad.baselines.baseline import Statistic
+
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True)
+class NearestNeighbours(Statistic):
+    """Distance to the `NEIGHBOURS`-th nearest reference input, of any class, features at unit norm.
+
+    Sun et al. 2022, arXiv 2204.06507. Features that are all zero stay so; of a reference with fewer
+    inputs it is the distance to the farthest.
+
+    Attributes:
+        reference: the reference's features at unit norm.
+    """
+
+    reference: Float[np.ndarray, "N D"]
+
+    @classmethod
+    def fit(
+        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
+    ) -> NearestNeighbours:
+        """Remember the reference; classes play no part."""
+        return cls(at_unit_norm(features))
+
+    def score(
+        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "n"]:
+        """Euclidean distances, higher = more anomalous."""
+        distances = cdist(at_unit_norm(features), self.reference)
+        k = min(NEIGHBOURS, len(self.reference))
+        return np.partition(distances, k - 1, axis=1)[:, k - 1]
+
+
+def at_unit_norm(features: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:
+    """Every row over its Euclidean norm; zeros for a row of zeros."""
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(norms > 0, norms, 1)

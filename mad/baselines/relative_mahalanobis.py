@@ -1,0 +1,45 @@
+"""Relative Mahalanobis distance: to the predicted class, less to all inputs together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from mad.baselines.baseline import Statistic
+from mad.baselines.mahalanobis import Mahalanobis
+
+
+@dataclass(frozen=True)
+class RelativeMahalanobis(Statistic):
+    """`Mahalanobis`, less the squared distance under one Gaussian that ignores the classes.
+
+    Ren et al. 2021, arXiv 2106.09022, and to the predicted class where they take the nearest. What
+    is unusual about an input whatever its class cancels; scores can be negative. Of a single class
+    it is always 0.
+
+    Attributes:
+        of_class: the distance to the predicted class.
+        of_all: the distance to all inputs together.
+    """
+
+    of_class: Mahalanobis
+    of_all: Mahalanobis
+
+    @classmethod
+    def fit(
+        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
+    ) -> RelativeMahalanobis:
+        """Fit both Gaussians to reference features."""
+        return cls(
+            Mahalanobis.fit(features, prediction, classes),
+            Mahalanobis.fit(features, np.zeros_like(prediction), 1),
+        )
+
+    def score(
+        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "n"]:
+        """Differences of squared distances, higher = more anomalous."""
+        of_all = self.of_all.score(features, np.zeros_like(prediction))
+        return self.of_class.score(features, prediction) - of_all
