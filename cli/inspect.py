@@ -24,11 +24,17 @@ def inspect(
         Path | None,
         typer.Argument(metavar="RUN", help="The directory.  [default: the newest under ./runs]"),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the papers' figures there, as SVG files."),
+    ] = None,
 ) -> None:
     """Show a run's settings, sites, losses and components.
 
-    Example: apd inspect runs/digits-20261122-180000
+    Example: apd inspect runs/digits-20261122-180000 --figures figures
     """
+    if figures is not None:
+        refuse_figures(figures)
     import apd
     import mad
     from cli import runs
@@ -36,6 +42,7 @@ def inspect(
 
     run = run or runs.newest_ready()
     found, detector = apd.load(run), mad.load(run)
+    toy = toy_in(run, found)
     shares = norm_shares(found)
     console = screen()
     say(console, str(run), "bold")
@@ -57,10 +64,37 @@ def inspect(
     )
     if len(shares) > SITES_SHOWN:
         say(console, f"{len(shares) - SITES_SHOWN} more sites are not shown.")
-    truth = recovery_of(found, run)
+    truth = recovery_of(found, toy)
     if truth is not None:
         say(console, "\nAgainst the known mechanisms", "bold")
         facts(console, truth)
+    if figures is not None:
+        from cli.figures.subject import Subject
+        from cli.figures.written import write_figures
+
+        written = write_figures(Subject(found, detector, toy), figures)
+        say(console, "\nFigures", "bold")
+        facts(console, written)
+
+
+def refuse_figures(directory: Path) -> None:
+    """Refuses a directory that figures could not be written to, before any work.
+
+    Raises:
+        InputError: so it is, or matplotlib is not installed.
+    """
+    from cli.errors import InputError
+
+    try:
+        from cli.figures import folder
+        from cli.figures.table import FIGURES
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "matplotlib":
+            raise
+        raise InputError(
+            "figures need matplotlib; install it with `pip install 'apd[report]'`"
+        ) from error
+    folder.check(directory, [f"{name}.svg" for name in FIGURES])
 
 
 def settings_of(run: apd.Run) -> dict[str, str]:
@@ -124,17 +158,22 @@ def component_rows(
     ]
 
 
-def recovery_of(run: apd.Run, directory: Path) -> dict[str, str] | None:
-    """How well the run found the mechanisms of its target, where that is a toy that knows them.
-
-    Activity and errors are those of trusted inputs that the components were not trained on.
-    """
+def toy_in(directory: Path, run: apd.Run) -> toys.Toy | None:
+    """The toy that a run's target is, or None where it is not one or is there no more."""
     from cli.plan import recorded
     from cli.targets import toy_of
 
     plan = recorded(directory)
     toy = toy_of(plan) if plan is not None else None
-    if toy is None or not toy.mechanisms or not has_weights_of(run, toy):
+    return toy if toy is not None and has_weights_of(run, toy) else None
+
+
+def recovery_of(run: apd.Run, toy: toys.Toy | None) -> dict[str, str] | None:
+    """How well the run found the mechanisms of its target, where that is a toy that knows them.
+
+    Activity and errors are those of trusted inputs that the components were not trained on.
+    """
+    if toy is None or not toy.mechanisms:
         return None
     return {**columns_of(run), **mechanisms_of(run, toy), **use_of(run, toy)}
 

@@ -11,7 +11,7 @@ import apd
 import toys
 from apd import Components
 from apd.sites import Factors
-from cli.inspect import recovery_of
+from cli.inspect import recovery_of, toy_in
 from cli.plan import Plan, record
 
 
@@ -38,13 +38,14 @@ def gated(tmp_path_factory):
     toy = toys.make("gated")
     directory = tmp_path_factory.mktemp("gated") / "toy"
     toys.save(toy, directory)
-    config = apd.Config(components=7, steps=1, batch_size=32, active=2.0, relaxation=1.0)
-    return toy, directory, apd.decompose(toy.model, toy.reference, config)
+    run = apd.decompose(toy.model, toy.reference, apd.Config(components=7, steps=1, batch_size=32))
+    last = dataclasses.replace(run.steps[-1], active=2.0)
+    return toy, directory, dataclasses.replace(run, steps=[last])
 
 
 def facts_of(run, plan, directory):
     record(plan, directory)
-    return recovery_of(run, directory)
+    return recovery_of(run, toy_in(directory, run))
 
 
 def test_the_truth_is_said_to_be_recovered(gated, tmp_path):
@@ -78,7 +79,8 @@ def test_mechanisms_in_one_component_are_not(gated, tmp_path):
 
 def test_nothing_is_said_where_no_mechanisms_are_known(gated, tmp_path):
     _, target, run = gated
-    assert recovery_of(run, tmp_path) is None
+    assert toy_in(tmp_path, run) is None
+    assert recovery_of(run, None) is None
     assert facts_of(run, Plan(target="module:factory"), tmp_path) is None
     weights = {site: 2 * run.target.weight(site) for site in run.sites}
     other = dataclasses.replace(run, target=run.target.with_weights(weights))
