@@ -7,7 +7,10 @@ uses of one site add up, and so do positions.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +18,8 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.hooks import Capture
-from apd.sites import Use
+from apd.routes import effects_through_weights, projections
+from apd.sites import Factors, Use
 
 NUMBERS_AT_ONCE = 2**21
 
@@ -40,9 +44,9 @@ def signed_attributions(
     effects = {
         site: outputs.new_zeros(len(outputs), components.count) for site in components.factors
     }
-    for g, (use, x, _) in zip(gradients, captures, strict=True):
-        r = use.read(x, components.factors[use.site])
-        effects[use.site] += effect(r, g[None], use, components)[0]
+    for g, capture in zip(gradients, captures, strict=True):
+        site = capture.use.site
+        effects[site] += effects_at(capture, components.factors[site])(g[None])[0]
     return torch.stack(list(effects.values()), dim=1)
 
 
@@ -87,11 +91,9 @@ def squared_effects(
 
     One batched backward pass for as many directions as `NUMBERS_AT_ONCE` allows.
     """
-    reads = [
-        capture.use.read(capture.x, components.factors[capture.use.site]) for capture in captures
-    ]
+    ways = [effects_at(capture, components.factors[capture.use.site]) for capture in captures]
     total = outputs.new_zeros(len(outputs), components.count)
-    for some in directions.split(max(1, NUMBERS_AT_ONCE // max(r.numel() for r in reads))):
+    for some in directions.split(max(1, NUMBERS_AT_ONCE // max(way.numbers for way in ways))):
         gradients = torch.autograd.grad(
             outputs,
             [capture.y for capture in captures],
@@ -99,18 +101,70 @@ def squared_effects(
             retain_graph=True,
             is_grads_batched=True,
         )
-        effects = [
-            effect(r, g, capture.use, components)
-            for r, g, capture in zip(reads, gradients, captures, strict=True)
-        ]
+        effects = [way(g) for way, g in zip(ways, gradients, strict=True)]
         total += torch.stack(effects).sum(0).square().sum(0)
     return total
 
 
-def effect(
-    r: Float[Tensor, "n ... C m"], g: Float[Tensor, "k n ..."], use: Use, components: Components
-) -> Float[Tensor, "k n C"]:
-    """Effects through one use on k scalars, from what was read and the gradients at its output."""
-    a = use.adjoint(g, components.factors[use.site])
-    parts = torch.einsum("n...m,kn...m->kn...", r, a)
-    return parts.flatten(2, -2).sum(2) if parts.ndim > 3 else parts
+@dataclass(frozen=True)
+class Effects(ABC):
+    """Effects of components through one use, from the gradients at its output.
+
+    Attributes:
+        use: the call.
+        x: the vectors its weight was applied to, [n, ..., a].
+        factors: of the components at its site.
+    """
+
+    use: Use
+    x: Tensor
+    factors: Factors
+
+    @property
+    @abstractmethod
+    def numbers(self) -> int:
+        """How many numbers it takes to work them out for one scalar."""
+
+    @abstractmethod
+    def __call__(self, g: Float[Tensor, "k n ..."]) -> Float[Tensor, "k n C"]:
+        """Effects on k scalars."""
+
+
+class ThroughParts(Effects):
+    """Sum over positions and m of read times adjoint."""
+
+    @cached_property
+    def read(self) -> Float[Tensor, "n ... C m"]:
+        """What is the same for all scalars."""
+        return self.use.read(self.x, self.factors)
+
+    @property
+    def numbers(self) -> int:
+        """As many as are read."""
+        return self.read.numel()
+
+    def __call__(self, g: Float[Tensor, "k n ..."]) -> Float[Tensor, "k n C"]:
+        """Effects on k scalars."""
+        parts = torch.einsum("n...m,kn...m->kn...", self.read, self.use.adjoint(g, self.factors))
+        return parts.flatten(2, -2).sum(2) if parts.ndim > 3 else parts
+
+
+class ThroughWeights(Effects):
+    """Inner products of components' weights with the gradient at every input's own weight."""
+
+    @property
+    def numbers(self) -> int:
+        """As many as the larger of the weights and the vectors of all inputs have."""
+        size = self.factors.U.shape[2] * self.factors.V.shape[2]
+        return max(len(self.x) * size, self.x.numel())
+
+    def __call__(self, g: Float[Tensor, "k n ..."]) -> Float[Tensor, "k n C"]:
+        """Effects on k scalars."""
+        return projections(self.use.slope(self.x, g), self.factors)
+
+
+def effects_at(capture: Capture, factors: Factors) -> Effects:
+    """The cheaper way to the effects through one use."""
+    use, x, _ = capture
+    way = ThroughWeights if effects_through_weights(use, x, factors) else ThroughParts
+    return way(use, x, factors)

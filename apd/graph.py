@@ -3,7 +3,7 @@
 A run directory has to rebuild the target it describes, and nothing in it may be able to execute
 code. So a target is kept as the operators it calls, and `allowed_operator` knows only ATen's core
 set (what is random or writes to its arguments left out), a few composites of it, integer arithmetic
-on shapes, and `linear` in a form that rounds every row alike.
+on shapes, and linear layers and convolutions in a form that rounds every row alike.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from apd.convolution import convolution
 from apd.errors import TargetError
 from apd.products import linear
 
@@ -24,16 +25,18 @@ COMPOSITES = frozenset(
     f"aten.{name}"
     for name in (
         "matmul.default",
-        "conv1d.default",
-        "conv2d.default",
-        "conv1d.padding",
-        "conv2d.padding",
         "layer_norm.default",
         "group_norm.default",
         "max_pool1d.default",
         "max_pool2d.default",
         "avg_pool2d.default",
         "adaptive_avg_pool2d.default",
+        "adaptive_max_pool1d.default",
+        "adaptive_max_pool2d.default",
+        "pad.default",
+        "pixel_shuffle.default",
+        "pixel_unshuffle.default",
+        "channel_shuffle.default",
         "transpose.int",
         "numpy_T.default",
         "t.default",
@@ -44,6 +47,15 @@ COMPOSITES = frozenset(
         "log_softmax.int",
         "silu.default",
         "softplus.default",
+        "mish.default",
+        "selu.default",
+        "celu.default",
+        "prelu.default",
+        "hardswish.default",
+        "hardsigmoid.default",
+        "log_sigmoid.default",
+        "clamp_min.default",
+        "linalg_vector_norm.default",
         "scaled_dot_product_attention.default",
         "einsum.default",
         "stack.default",
@@ -58,7 +70,13 @@ COMPOSITES = frozenset(
     )
 )
 
-ROW_BY_ROW: dict[str, Callable[..., Any]] = {"aten.linear.default": linear}
+ROW_BY_ROW: dict[str, Callable[..., Any]] = {
+    "aten.linear.default": linear,
+    "aten.conv1d.default": convolution,
+    "aten.conv1d.padding": convolution,
+    "aten.conv2d.default": convolution,
+    "aten.conv2d.padding": convolution,
+}
 
 SHAPE_ARITHMETIC: dict[str, Callable[..., Any]] = {
     f"operator.{f.__name__}": f

@@ -9,6 +9,7 @@ from torch import Tensor
 from apd.components import Components
 from apd.hooks import Capture, replace
 from apd.pairs import Pairs
+from apd.routes import masked_through_weights, mixtures, through_weights
 from apd.sites import Factors, Use
 from apd.target import Target
 
@@ -41,8 +42,17 @@ def masked_captures(
 
 def masked_call(
     use: Use, x: Float[Tensor, "n ... a"], factors: Factors, pairs: Pairs
-) -> Float[Tensor, "n ... b"]:
-    """A call's output on the active components alone, worked out for the active pairs alone."""
+) -> Float[Tensor, "n ..."]:
+    """A call's output on the active components alone."""
+    if masked_through_weights(use, x, factors, pairs):
+        return use.apply(x, mixtures(pairs.columns(), factors))
+    return call_of_parts(use, x, factors, pairs)
+
+
+def call_of_parts(
+    use: Use, x: Float[Tensor, "n ... a"], factors: Factors, pairs: Pairs
+) -> Float[Tensor, "n ..."]:
+    """The same, worked out for the active pairs alone."""
     busy = chosen(factors, pairs.busy)
     y = use.write(use.read(x, busy) * beside(pairs.mask, x), busy)
     if pairs.rows.shape[1] == 0:
@@ -59,11 +69,24 @@ def masked_call(
 def masked_gradient(
     use: Use,
     x: Float[Tensor, "n ... a"],
-    g: Float[Tensor, "n ... b"],
+    g: Float[Tensor, "n ..."],
     factors: Factors,
     pairs: Pairs,
 ) -> Factors:
     """The gradient of sum(g * masked_call(x)) with respect to the factors."""
+    if masked_through_weights(use, x, factors, pairs):
+        return through_weights(pairs.columns(), use.slope(x, g[None])[0], factors)
+    return gradient_of_parts(use, x, g, factors, pairs)
+
+
+def gradient_of_parts(
+    use: Use,
+    x: Float[Tensor, "n ... a"],
+    g: Float[Tensor, "n ..."],
+    factors: Factors,
+    pairs: Pairs,
+) -> Factors:
+    """The same, worked out for the active pairs alone."""
     busy = use.gradient(x, g, beside(pairs.mask, x), chosen(factors, pairs.busy))
     if pairs.rows.shape[1] == 0 and len(pairs.busy) == len(factors.U):
         return busy

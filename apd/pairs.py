@@ -66,6 +66,12 @@ class Pairs:
         everyone = torch.arange(mask.shape[1], device=mask.device)
         return cls(nobody, nobody.to(dtype), everyone, mask.to(dtype))
 
+    def columns(self) -> Float[Tensor, "n C"]:
+        """The mask, put together again."""
+        C, n = len(self.rows), len(self.mask)
+        mask = self.mask.new_zeros(C, n).scatter_add_(1, self.rows, self.on)
+        return mask.index_copy_(0, self.busy, self.mask.T).T
+
     def block(self, components: slice) -> Pairs:
         """The pairs of a block of components, whose numbers then start at 0."""
         first, last = torch.searchsorted(

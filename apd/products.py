@@ -32,14 +32,29 @@ def unfilled() -> Generator[None]:
         _fills.reset(token)
 
 
+def filling() -> bool:
+    """Whether rows are to round alike."""
+    return _fills.get()
+
+
 def product(x: Float[Tensor, "*n k"], matrix: Float[Tensor, "d k"]) -> Float[Tensor, "*n d"]:
     """x @ matrix^T."""
     d, k = matrix.shape
-    if _fills.get() and (d % TILE or k % TILE):
+    if filling() and (d % TILE or k % TILE):
         matrix = F.pad(matrix, (0, -k % TILE, 0, -d % TILE))
         x = F.pad(x, (0, -k % TILE))
         return (x @ matrix.T)[..., :d]
     return x @ matrix.T
+
+
+def products(x: Float[Tensor, "b n k"], matrices: Float[Tensor, "b d k"]) -> Float[Tensor, "b n d"]:
+    """x @ matrix^T, every block of rows with a matrix of its own; blocks round alike too."""
+    (n, k), d = x.shape[1:], matrices.shape[1]
+    if filling() and (n % TILE or d % TILE or k % TILE):
+        x = F.pad(x, (0, -k % TILE, 0, -n % TILE))
+        matrices = F.pad(matrices, (0, -k % TILE, 0, -d % TILE))
+        return (x @ matrices.mT)[:, :n, :d]
+    return x @ matrices.mT
 
 
 def linear(

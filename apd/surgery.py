@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from operator import index
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from apd.components import Components
 from apd.errors import ComponentError
+from apd.graph import ROW_BY_ROW, Handler
 from apd.target import Target
-
-LINEAR = "aten.linear.default"
 
 
 class Operated(nn.Module):
@@ -29,7 +27,7 @@ class Operated(nn.Module):
     def __init__(self, target: Target, weights: Mapping[str, Float[Tensor, "_o _i"]]) -> None:
         super().__init__()
         self._graph = target.graph
-        for name, tensor in {**target.state, **weights}.items():
+        for name, tensor in target.with_weights(weights).state.items():
             own = tensor.detach().clone(memory_format=torch.contiguous_format)
             holder, _, leaf = name.rpartition(".")
             if name in target.sites:
@@ -40,13 +38,15 @@ class Operated(nn.Module):
     def forward(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
         """The outputs, differentiable with respect to the parameters."""
         state = {**dict(self.named_buffers()), **dict(self.named_parameters())}
-        calls = {n.name: plain_linear for n in self._graph.nodes if n.op == LINEAR}
+        calls = {n.name: library(n.op) for n in self._graph.nodes if n.op in ROW_BY_ROW}
         return self._graph.run(state, x, calls)
 
 
-def plain_linear(_: Callable[..., Tensor], *args: Tensor) -> Tensor:
-    """x W^T + b by the library's own operator."""
-    return F.linear(*args)
+def library(op: str) -> Handler:
+    """The library's own operator of a name, in place of the one a graph calls."""
+    _, name, overload = op.split(".")
+    own = getattr(getattr(torch.ops.aten, name), overload)
+    return lambda _, *args: own(*args)
 
 
 def submodule(module: nn.Module, path: str) -> nn.Module:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -77,12 +79,13 @@ class Target:
         return self.graph.run(self.state, x, handlers)
 
     def weight(self, site: str) -> Float[Tensor, "o i"]:
-        """The weight of a site."""
-        return self.state[site]
+        """The weight of a site, as a matrix."""
+        return self.state[site].flatten(1)
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> Target:
-        """The same network with some weights replaced."""
-        return Target(self.graph, {**self.state, **weights}, self.sites)
+        """The same network with some tensors replaced; those of sites may be given as matrices."""
+        shaped = {name: w.reshape(self.state[name].shape) for name, w in weights.items()}
+        return Target(self.graph, {**self.state, **shaped}, self.sites)
 
     def to(self, device: torch.device) -> Target:
         """The same network on another device."""
@@ -110,6 +113,24 @@ class Target:
     def uses(self) -> list[Use]:
         """Every use of every site."""
         return [use for site in self.sites.values() for use in site.uses]
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """How many vectors of one input every use's weight is applied to, by the use's node."""
+        found: dict[str, int] = {}
+
+        def count(use: Use) -> Handler:
+            def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
+                operand, _ = use.operands(args)
+                found[use.node] = math.prod(operand.shape[1:-1])
+                return operator(*args)
+
+            return call
+
+        zeros = torch.zeros(1, *self.input_shape, dtype=self.input_dtype, device=self.device)
+        with torch.no_grad():
+            self.run(zeros, {use.node: count(use) for use in self.uses})
+        return found
 
     @property
     def input_shape(self) -> tuple[int, ...]:

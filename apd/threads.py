@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -25,8 +26,11 @@ def threads_for(target: Target, parts: int, rows: int) -> Generator[None]:
         rows: inputs at a time.
     """
     threads = torch.get_num_threads()
-    shapes = [site.shape for site in target.sites.values()]
-    largest = max(rows * max(parts * max(o, i), o * i) for o, i in shapes)
+    largest = max(
+        rows * target.positions[use.node] * max(parts * max(site.shape), math.prod(site.shape))
+        for site in target.sites.values()
+        for use in site.uses
+    )
     try:
         torch.set_num_threads(threads if largest >= WORTH_SHARING else 1)
         yield

@@ -36,6 +36,15 @@ def all_weights(problem: Problem) -> list[dict[str, Tensor]]:
     return [weights_of(problem, c) for c in range(problem.components.count)]
 
 
+def shaped_weights(problem: Problem) -> list[dict[str, Tensor]]:
+    """Every P_c in the shapes of the module's parameters, which a convolution's are."""
+    shapes = {name: parameter.shape for name, parameter in problem.module.named_parameters()}
+    return [
+        {site: weight.reshape(shapes[site]) for site, weight in weights.items()}
+        for weights in all_weights(problem)
+    ]
+
+
 def inner_product(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
     return sum((first[site] * second[site]).sum().item() for site in first)
 
@@ -75,7 +84,7 @@ def effects(problem: Problem) -> Tensor:
 
         return derivative(outputs, parameters[site].detach(), component[site])
 
-    components = all_weights(problem)
+    components = shaped_weights(problem)
     return torch.stack(
         [
             torch.stack([effect(site, component) for component in components], dim=1)
@@ -100,7 +109,7 @@ def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:
 def masked_run(problem: Problem, mask: Tensor) -> Tensor:
     """The same, differentiable with respect to the components' factors."""
     parameters = dict(problem.module.named_parameters())
-    components = all_weights(problem)
+    components = shaped_weights(problem)
     rows = []
     for row, on in zip(problem.x, mask, strict=True):
         weights = {site: torch.zeros_like(parameters[site]) for site in problem.target.sites}
@@ -135,7 +144,7 @@ def topk(strength: Tensor, k: int) -> Tensor:
 def faithfulness(problem: Problem) -> float:
     """Mean squared gap between every weight and the sum of its components."""
     parameters = dict(problem.module.named_parameters())
-    components = all_weights(problem)
+    components = shaped_weights(problem)
     squares, count = 0.0, 0
     for site in problem.target.sites:
         gap = parameters[site].detach() - sum(component[site] for component in components)
@@ -366,7 +375,7 @@ def outputs_without(problem: Problem, removed: Tensor) -> Tensor:
     Differentiable with respect to `removed`, where that is of floats.
     """
     parameters = {name: p.detach() for name, p in problem.module.named_parameters()}
-    components = all_weights(problem)
+    components = shaped_weights(problem)
     rows = []
     for row, amounts in zip(problem.x, removed.to(problem.x.dtype), strict=True):
         weights = dict(parameters)

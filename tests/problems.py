@@ -6,6 +6,9 @@ partial    9  -          8   1, 3  5 -> 7 -> 6 -> 4, biases      first and last 
 tms        9  -          5   1, 2  6 -> 3 -> 6, tied, bias       one weight, used as W and W^T
 matmul     9  -          7   1, 3  6 -> 8 -> 4                   two weights, raw x @ W
 positions  5  6          9   1, 3  4 -> 8 -> 7, mean-pooled      two weights
+conv       5  3x4, 4x2   9   1, 3  see `conv`: strides and more   all three weights
+conv1d     5  10, 3      7   1, 2  see `conv1d`: groups of one    all three weights
+twice      5  4x5, 2x5   6   1, 2  see `twice`: one weight        both weights
 """
 
 from collections.abc import Callable
@@ -94,6 +97,68 @@ def positions() -> nn.Module:
     )
 
 
+def conv() -> nn.Module:
+    """Stride, padding, dilation and groups; kernels that are no squares; batch norm; pooling."""
+    draw = numbers(8)
+    net = nn.Sequential(
+        nn.Conv2d(2, 6, (3, 2), stride=(3, 2), padding=(1, 2)),
+        nn.BatchNorm2d(6),
+        nn.Tanh(),
+        nn.Conv2d(6, 9, (2, 3), dilation=(1, 2), padding=(1, 1), groups=3, bias=False),
+        nn.GELU(),
+        nn.AvgPool2d((2, 1)),
+        nn.Flatten(),
+        nn.Linear(36, 4),
+    ).double()
+    with torch.no_grad():
+        for tensor in net.parameters():
+            tensor.copy_(0.6 * draw(*tensor.shape))
+        net[1].running_mean.copy_(draw(6))
+        net[1].running_var.copy_(draw(6).exp())
+    return net.eval()
+
+
+def conv1d() -> nn.Module:
+    """Padding that keeps the length; a channel to every group; the largest of positions."""
+    draw = numbers(9)
+    return Formula(
+        lambda net, x: F.linear(
+            F.conv1d(
+                F.conv1d(x, net.first, net.b, padding="same", dilation=2).tanh(),
+                net.deep,
+                stride=2,
+                groups=4,
+            )
+            .amax(2)
+            .sigmoid(),
+            net.last,
+        ),
+        first=0.5 * draw(4, 3, 4),
+        b=draw(4),
+        deep=draw(8, 1, 5),
+        last=draw(6, 8),
+    )
+
+
+def twice() -> nn.Module:
+    """One weight in two layers of different geometry."""
+    draw = numbers(10)
+    return Formula(
+        lambda net, x: (
+            F.conv2d(
+                F.conv2d(x, net.W, net.b, padding=1).tanh(),
+                net.W,
+                padding=(0, 2),
+                dilation=(1, 2),
+            ).mean((2, 3))
+            @ net.last
+        ),
+        W=0.5 * draw(3, 3, 3, 3),
+        b=draw(3),
+        last=draw(3, 7),
+    )
+
+
 # name -> (module, shape of the inputs, C, the higher rank, sites)
 TARGETS = {
     "mlp": (mlp, (9, 5), 11, 2, ("*",)),
@@ -101,6 +166,9 @@ TARGETS = {
     "tms": (tms, (9, 6), 5, 2, ("*",)),
     "matmul": (matmul, (9, 6), 7, 3, ("*",)),
     "positions": (positions, (5, 6, 4), 9, 3, ("*",)),
+    "conv": (conv, (5, 2, 8, 4), 9, 3, ("*",)),
+    "conv1d": (conv1d, (5, 3, 10), 7, 2, ("*",)),
+    "twice": (twice, (5, 3, 4, 5), 6, 2, ("*",)),
 }
 
 NAMES = [f"{name}-{rank}" for name, row in TARGETS.items() for rank in (1, row[3])]

@@ -17,10 +17,18 @@ effects = cache(lambda name: oracles.effects(make_problem(name)))
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
 
+@pytest.fixture(params=["parts", "weights"])
+def way(request, monkeypatch):
+    """Whichever is cheaper, both are to be right."""
+    choice = request.param == "weights"
+    monkeypatch.setattr(attribution, "effects_through_weights", lambda *_: choice)
+
+
 def rms(problem) -> Tensor:
     return rms_attributions(*capture(problem.target, problem.x), problem.components)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", NAMES)
 def test_signed_attributions_are_derivatives(name):
     problem = make_problem(name)
@@ -33,12 +41,14 @@ def test_signed_attributions_are_derivatives(name):
     torch.testing.assert_close(fast, slow, **TOLERANCE)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("name", NAMES)
 def test_rms_attributions_sum_sites_before_squaring(name):
     slow = oracles.rms_over_outputs(effects(name).sum(1))
     torch.testing.assert_close(rms(make_problem(name)), slow, **TOLERANCE)
 
 
+@pytest.mark.usefixtures("way")
 def test_any_number_of_outputs_at_a_time_gives_the_same(problem, monkeypatch):
     whole = rms(problem)
     for at_once in (1, 3000):
@@ -46,6 +56,7 @@ def test_any_number_of_outputs_at_a_time_gives_the_same(problem, monkeypatch):
         torch.testing.assert_close(rms(problem), whole, **TOLERANCE)
 
 
+@pytest.mark.usefixtures("way")
 def test_an_input_alone_has_the_attributions_it_has_in_a_batch(problem):
     alone = torch.cat(
         [

@@ -15,7 +15,7 @@ def product_of(problem):
 
     def product(use, operand):
         W = problem.target.weight(use.site)
-        return operand @ (W.T if operand.shape[-1] == W.shape[1] else W)
+        return use.apply(operand, W.expand(len(operand), -1, -1))
 
     return product
 

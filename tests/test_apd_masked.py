@@ -5,6 +5,7 @@ import pytest
 import torch
 from problems import random_mask
 
+from apd import masked
 from apd.gradient import Gradient
 from apd.losses import faithfulness_gradient, simplicity_gradient, sizes
 from apd.masked import masked_captures, masked_outputs
@@ -42,11 +43,20 @@ def pairs(request, mask):
     }[request.param]
 
 
+@pytest.fixture(params=["parts", "weights"])
+def way(request, monkeypatch):
+    """Whichever is cheaper, both are to be right."""
+    choice = request.param == "weights"
+    monkeypatch.setattr(masked, "masked_through_weights", lambda *_: choice)
+
+
+@pytest.mark.usefixtures("way")
 def test_masked_outputs_are_those_of_the_sum_of_the_active_components(problem, mask, pairs):
     fast = masked_outputs(problem.target, problem.components, problem.x, pairs)
     torch.testing.assert_close(fast, oracles.masked_outputs(problem, mask), **TOLERANCE)
 
 
+@pytest.mark.usefixtures("way")
 def test_all_components_together_are_a_target_with_their_sum_as_weights(problem):
     every = torch.ones(len(problem.x), problem.components.count, dtype=torch.bool)
     pairs = Pairs.dense(every, torch.float64)
@@ -55,11 +65,12 @@ def test_all_components_together_are_a_target_with_their_sum_as_weights(problem)
     torch.testing.assert_close(fast, summed(problem.x), **TOLERANCE)
 
 
+@pytest.mark.usefixtures("way")
 def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, pairs):
     """Through the masked pass, the sum of the components and the factor bound alike."""
     components, outputs = problem.components, oracles.forward(problem.module, problem.x)
-    masked, captures = masked_captures(problem.target, components, problem.x, pairs)
-    error = (masked - outputs).square().mean()
+    outputs_now, captures = masked_captures(problem.target, components, problem.x, pairs)
+    error = (outputs_now - outputs).square().mean()
     gaps = components.residual(problem.target)
     gradient = Gradient(
         sums=faithfulness_gradient(gaps, torch.tensor(COEFFICIENTS[0], dtype=torch.float64)),

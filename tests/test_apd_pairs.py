@@ -42,6 +42,7 @@ def test_every_active_pair_is_there_once(shape, density):
     mask = mask_of(*shape, density)
     for pairs in (Pairs.of(mask, torch.float64, RANK), Pairs.dense(mask, torch.float64)):
         assert torch.equal(put_together(pairs, shape[0]), mask.float())
+        assert torch.equal(pairs.columns(), mask.double())
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -75,6 +76,7 @@ def test_blocks_are_the_columns_of_the_mask(shape):
         for block in (slice(0, 3), slice(3, 5), slice(5, 7)):
             part = put_together(pairs.block(block), shape[0])
             assert torch.equal(part, mask[:, block].float())
+            assert torch.equal(pairs.block(block).columns(), mask[:, block].double())
 
 
 def test_gathered_rows_are_those_of_each_component():

@@ -14,7 +14,7 @@ from apd.affine import nonlinear_calls, stages
 from apd.strength import Backward, Forward, Projected, strength_of
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
-OF_VECTORS = [name for name in NAMES if not name.startswith("positions")]
+OF_VECTORS = [name for name in NAMES if name.startswith(("mlp", "partial", "tms", "matmul"))]
 
 
 @cache
@@ -119,9 +119,12 @@ def test_stages_are_the_nonlinear_calls_that_components_reach_and_the_outputs():
     torch.testing.assert_close(next(iter(places[0].uses.values())), torch.eye(7).double())
 
 
-def test_sequences_and_products_of_two_values_have_no_stages():
+def test_sequences_images_and_products_of_two_values_have_no_stages():
     problem = make_problem("positions-1")
     assert stages(problem.target, problem.x[:1]) is None
+    for name in ("conv-1", "conv1d-1", "twice-1"):
+        problem = make_problem(name)
+        assert stages(problem.target, problem.x[:1]) is None
     draw = numbers(82)
     x = draw(9, 6)
     target = Target.of(Products(draw).double(), x)

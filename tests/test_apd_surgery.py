@@ -21,7 +21,7 @@ def test_removing_nothing_leaves_the_target(problem):
     whole = surgery.ablate(problem.target, problem.components, [])
     same(whole(problem.x).detach(), problem.target(problem.x))
     for site in problem.target.sites:
-        assert torch.equal(whole.state_dict()[site], problem.target.weight(site))
+        assert torch.equal(whole.state_dict()[site].flatten(1), problem.target.weight(site))
 
 
 def test_all_components_alone_are_the_target_without_its_residual(problem):

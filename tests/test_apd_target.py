@@ -110,6 +110,22 @@ def test_fingerprints_tell_weights_computations_and_sites_apart():
     assert same.fingerprint == make_problem("mlp-1").target.fingerprint not in fingerprints
 
 
+@pytest.mark.parametrize(
+    ("name", "positions"),
+    [
+        ("mlp-1", [1, 1, 1]),
+        ("positions-1", [6, 6]),
+        ("conv-1", [12, 3 * 8, 1]),
+        ("conv1d-1", [10, 4 * 3, 1]),
+        ("twice-1", [20, 10, 1]),
+    ],
+)
+def test_positions_are_the_vectors_of_one_input_at_every_use(name, positions):
+    """In a convolution every group has its own at every place."""
+    target = make_problem(name).target
+    assert [target.positions[use.node] for use in target.uses] == positions
+
+
 def test_inputs_are_taken_in_the_targets_precision():
     target = make_problem("mlp-1").target
     x = make_problem("mlp-1").x

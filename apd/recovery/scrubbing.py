@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from apd.attribution import effect
+from apd.attribution import effects_at
 from apd.components import Components
 from apd.graph import Handler
 from apd.hooks import Capture
@@ -139,9 +139,8 @@ def removal_slopes(
         loss = (outputs - target(x)).square().sum()
     gradients = torch.autograd.grad(loss, [capture.y for capture in captures])
     total = outputs.new_zeros(len(x), components.count)
-    for g, (use, operand, _) in zip(gradients, captures, strict=True):
-        r = use.read(operand, components.factors[use.site])
-        total -= effect(r, g[None], use, components)[0]
+    for g, capture in zip(gradients, captures, strict=True):
+        total -= effects_at(capture, components.factors[capture.use.site])(g[None])[0]
     return total
 
 

@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from apd.errors import TargetError
 from apd.graph import Graph, Node
+from apd.sites.conv import ConvUse
 from apd.sites.linear import LinearUse, TransposedUse
 from apd.sites.site import Site, Use
 
 TRANSPOSES = frozenset(
     ("aten.permute.default", "aten.transpose.int", "aten.t.default", "aten.numpy_T.default")
 )
+GROUPS = 6
 
-# operator -> (the use of a weight given as it is, the use of a weight given transposed)
-LAYERS: dict[str, tuple[type[Use], type[Use]]] = {
-    "aten.linear.default": (LinearUse, TransposedUse),
-    "aten.matmul.default": (TransposedUse, LinearUse),
-    "aten.mm.default": (TransposedUse, LinearUse),
+
+def linear(node: Node, site: str) -> Use:
+    """X W^T."""
+    return LinearUse(node.name, site)
+
+
+def transposed(node: Node, site: str) -> Use:
+    """X W."""
+    return TransposedUse(node.name, site)
+
+
+def conv(node: Node, site: str, directions: int) -> Use:
+    """A convolution; its groups are the last argument, and left out where there is one."""
+    groups = node.args[GROUPS] if len(node.args) > GROUPS else 1
+    return ConvUse(node.name, site, groups, directions)
+
+
+conv1d, conv2d = (partial(conv, directions=directions) for directions in (1, 2))
+
+# operator -> the use of a weight given as it is
+LAYERS: dict[str, Callable[[Node, str], Use]] = {
+    "aten.linear.default": linear,
+    "aten.matmul.default": transposed,
+    "aten.mm.default": transposed,
+    "aten.conv1d.default": conv1d,
+    "aten.conv1d.padding": conv1d,
+    "aten.conv2d.default": conv2d,
+    "aten.conv2d.padding": conv2d,
+}
+
+# operator -> the use of a weight given transposed
+LAYERS_OF_TRANSPOSES: dict[str, Callable[[Node, str], Use]] = {
+    "aten.linear.default": transposed,
+    "aten.matmul.default": linear,
+    "aten.mm.default": linear,
 }
 
 
@@ -63,7 +96,7 @@ def find_sites(
 def uses_of(graph: Graph, matrices: Mapping[str, str]) -> dict[str, list[Use | Node]]:
     """Every call that reads a matrix, by the matrix's name: a use, or the node where none fits."""
     straight = dict(matrices)
-    transposed: dict[str, str] = {}
+    turned: dict[str, str] = {}
     uses: dict[str, list[Use | Node]] = defaultdict(list)
     for node in graph.nodes:
         operands = [
@@ -71,15 +104,15 @@ def uses_of(graph: Graph, matrices: Mapping[str, str]) -> dict[str, list[Use | N
         ]
         weight = operands[1] if len(operands) > 1 else None
         if node.op in TRANSPOSES and operands[0] in straight:
-            transposed[node.name] = straight[operands[0]]
+            turned[node.name] = straight[operands[0]]
         elif node.op in LAYERS and weight in straight and operands[0] not in straight:
-            uses[straight[weight]].append(LAYERS[node.op][0](node.name, straight[weight]))
-        elif node.op in LAYERS and weight in transposed and operands[0] not in straight:
-            uses[transposed[weight]].append(LAYERS[node.op][1](node.name, transposed[weight]))
+            uses[straight[weight]].append(LAYERS[node.op](node, straight[weight]))
+        elif node.op in LAYERS_OF_TRANSPOSES and weight in turned and operands[0] not in straight:
+            uses[turned[weight]].append(LAYERS_OF_TRANSPOSES[node.op](node, turned[weight]))
         else:
             for name in names_in([node.args, list(node.kwargs.values())]):
-                if name in straight or name in transposed:
-                    uses[{**straight, **transposed}[name]].append(node)
+                if name in straight or name in turned:
+                    uses[{**straight, **turned}[name]].append(node)
     return uses
 
 
@@ -104,11 +137,10 @@ def site_of(name: str, weight: Tensor, uses: Sequence[Use | Node]) -> Site:
                 f"the weight {name} is used by {use.op}, which cannot be decomposed; supported: "
                 f"{', '.join(LAYERS)} (choose others with the sites setting)"
             )
-    if weight.ndim != 2:
+    if weight.ndim != 2 and any(isinstance(use, LinearUse) for use in uses):
         raise TargetError(
-            f"the weight {name} has shape {tuple(weight.shape)}; only matrices can be decomposed "
-            "(choose others with the sites setting)"
+            f"the weight {name} has shape {tuple(weight.shape)}; only matrices and the weights of "
+            "convolutions can be decomposed (choose others with the sites setting)"
         )
-    return Site(
-        name, (weight.shape[0], weight.shape[1]), tuple(use for use in uses if isinstance(use, Use))
-    )
+    shape = (weight.shape[0], weight[0].numel())
+    return Site(name, shape, tuple(use for use in uses if isinstance(use, Use)))

@@ -9,13 +9,21 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from apd.products import product
+from apd.products import product, products
 from apd.sites.site import Factors, Use
 
 
 @dataclass(frozen=True)
 class LinearUse(Use):
     """y = x W^T + b, with W [o, i], x [n, ..., i], y [n, ..., o]."""
+
+    def operands(self, args: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
+        """(x, bias) of linear(x, W, bias) or matmul(x, W^T)."""
+        return args[0], args[2] if len(args) > 2 else None
+
+    def width(self, factors: Factors) -> int:
+        """O."""
+        return factors.U.shape[2]
 
     def read(self, x: Float[Tensor, "n ... i"], factors: Factors) -> Float[Tensor, "n ... C m"]:
         """x . V[c, m]."""
@@ -42,14 +50,26 @@ class LinearUse(Use):
             outer(on * onto(g, factors.U), x),
         )
 
-    def operands(self, args: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
-        """(x, bias) of linear(x, W, bias) or matmul(x, W^T)."""
-        return args[0], args[2] if len(args) > 2 else None
+    def apply(
+        self, x: Float[Tensor, "n ... i"], weights: Float[Tensor, "n o i"]
+    ) -> Float[Tensor, "n ... o"]:
+        """x W_n^T."""
+        return each(x, weights)
+
+    def slope(
+        self, x: Float[Tensor, "n ... i"], g: Float[Tensor, "k n ... o"]
+    ) -> Float[Tensor, "k n o i"]:
+        """sum_p g_p x_p^T."""
+        return outer_each(g[:, :, None].flatten(2, -2), x[:, None].flatten(1, -2))
 
 
 @dataclass(frozen=True)
 class TransposedUse(LinearUse):
     """y = x W + b: the same with the factors' roles exchanged, as in TMS's W^T W."""
+
+    def width(self, factors: Factors) -> int:
+        """I."""
+        return factors.V.shape[2]
 
     def read(self, x: Float[Tensor, "n ... o"], factors: Factors) -> Float[Tensor, "n ... C m"]:
         """x . U[c, m]."""
@@ -74,6 +94,18 @@ class TransposedUse(LinearUse):
         exchanged = super().gradient(x, g, on, Factors(factors.V, factors.U))
         return Factors(exchanged.V, exchanged.U)
 
+    def apply(
+        self, x: Float[Tensor, "n ... o"], weights: Float[Tensor, "n o i"]
+    ) -> Float[Tensor, "n ... i"]:
+        """x W_n."""
+        return each(x, weights.mT)
+
+    def slope(
+        self, x: Float[Tensor, "n ... o"], g: Float[Tensor, "k n ... i"]
+    ) -> Float[Tensor, "k n o i"]:
+        """sum_p x_p g_p^T."""
+        return super().slope(x, g).mT
+
 
 def onto(x: Float[Tensor, "... d"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... C m"]:
     """Inner products of x with every row of the basis, as one matrix product."""
@@ -88,3 +120,14 @@ def along(r: Float[Tensor, "... C m"], basis: Float[Tensor, "C m d"]) -> Float[T
 def outer(r: Float[Tensor, "... C m"], y: Float[Tensor, "... d"]) -> Float[Tensor, "C m d"]:
     """sum r[c, m] y over everything that comes before, as one matrix product."""
     return (r.flatten(-2).flatten(0, -2).T @ y.flatten(0, -2)).unflatten(0, r.shape[-2:])
+
+
+def each(x: Float[Tensor, "n ... a"], weights: Float[Tensor, "n b a"]) -> Float[Tensor, "n ... b"]:
+    """x W_n^T, every input with a matrix of its own."""
+    return products(x[:, None].flatten(1, -2), weights).view(*x.shape[:-1], weights.shape[1])
+
+
+def outer_each(g: Float[Tensor, "k n p b"], x: Float[Tensor, "n p a"]) -> Float[Tensor, "k n b a"]:
+    """sum_p g x^T for every input, of k vectors g with the same x."""
+    rows = g.permute(1, 0, 3, 2).flatten(1, 2)
+    return products(rows, x.mT).unflatten(1, (g.shape[0], g.shape[3])).transpose(0, 1)

@@ -26,9 +26,12 @@ class Factors(NamedTuple):
 class Use(ABC):
     """One call of the graph that applies a site's weight to an input, linearly in both.
 
-    The masked call is `write(mask * read(x))`; the first-order effect of component c on a
-    scalar f whose gradient at the call's output is g is `sum_m read(x)[c, m] * adjoint(g)[c, m]`
-    (APD, arXiv 2501.14926, appendix A, without ever forming a component's weights).
+    The weight is applied to vectors of a numbers, one or more per input (... stands for positions),
+    and makes b numbers out of each. The masked call is `write(mask * read(x))`; the first-order
+    effect of component c on a scalar f whose gradient at the call's output is g is
+    `sum_m read(x)[c, m] * adjoint(g)[c, m]` (APD, arXiv 2501.14926, appendix A, without forming a
+    component's weights), summed over positions. Where positions are many and the weight is small,
+    `apply` and `slope` come to the same with a weight [o, i] of every input's own (`apd.routes`).
 
     Attributes:
         node: the name of the call in the graph.
@@ -39,35 +42,61 @@ class Use(ABC):
     site: str
 
     @abstractmethod
-    def read(self, x: Float[Tensor, "n ... a"], factors: Factors) -> Float[Tensor, "n ... C m"]:
-        """What every rank-one part of every component reads off the call's input."""
+    def operands(self, args: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
+        """The vectors the weight is applied to [n, ..., a], and what is added to the output.
+
+        Args:
+            args: the call's arguments.
+
+        Returns:
+            The vectors; the bias, shaped to be added to the call's output, None where it has none.
+        """
 
     @abstractmethod
-    def write(self, r: Float[Tensor, "n ... C m"], factors: Factors) -> Float[Tensor, "n ... b"]:
+    def width(self, factors: Factors) -> int:
+        """How many numbers b the weight makes out of a vector."""
+
+    @abstractmethod
+    def read(self, x: Float[Tensor, "n ... a"], factors: Factors) -> Float[Tensor, "n ... C m"]:
+        """What every rank-one part of every component reads off the vectors."""
+
+    @abstractmethod
+    def write(self, r: Float[Tensor, "n ... C m"], factors: Factors) -> Float[Tensor, "n ..."]:
         """The call's output when the parts write the amounts r."""
 
     @abstractmethod
-    def adjoint(self, g: Float[Tensor, "... b"], factors: Factors) -> Float[Tensor, "... C m"]:
+    def adjoint(self, g: Float[Tensor, "..."], factors: Factors) -> Float[Tensor, "... C m"]:
         """The transpose of `write`: how much each part's writing moves a scalar of gradient g."""
 
     @abstractmethod
     def gradient(
         self,
         x: Float[Tensor, "n ... a"],
-        g: Float[Tensor, "n ... b"],
+        g: Float[Tensor, "n ..."],
         on: Float[Tensor, "n ... C 1"],
         factors: Factors,
     ) -> Factors:
         """The gradient of sum(g * write(on * read(x))) with respect to the factors."""
 
     @abstractmethod
-    def operands(self, args: Sequence[Any]) -> tuple[Tensor, Tensor | None]:
-        """The call's input and its bias (None where it has none), out of the call's arguments."""
+    def apply(
+        self, x: Float[Tensor, "n ... a"], weights: Float[Tensor, "n o i"]
+    ) -> Float[Tensor, "n ..."]:
+        """The call's output when every input has a weight of its own."""
+
+    @abstractmethod
+    def slope(
+        self, x: Float[Tensor, "n ... a"], g: Float[Tensor, "k n ..."]
+    ) -> Float[Tensor, "k n o i"]:
+        """The gradients of k scalars with respect to these weights, from those at the output."""
 
 
 @dataclass(frozen=True)
 class Site:
-    """One weight tensor of the target: its dotted name, its shape (o, i), and every use of it."""
+    """One weight tensor of the target: its dotted name, its shape (o, i), and every use of it.
+
+    A convolution's weight [o, i, k, ...] counts as the matrix [o, i k ...].
+    """
 
     name: str
     shape: tuple[int, int]
