@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -77,6 +77,27 @@ class Components:
             v[survivor] = (q_v @ right[:m].T * root).T
             u[merged] = 0
             v[merged] = 0
+
+    def occupy(
+        self,
+        vacant: Iterable[int],
+        gaps: Mapping[str, Float[Tensor, "_o _i"]],
+        least: Mapping[str, float],
+    ) -> None:
+        """Share out what no component holds, a singular direction of a site to each, in place.
+
+        Args:
+            vacant: components that are zero; those there is nothing for stay so.
+            gaps: what no component holds, `residual`.
+            least: per site, the singular value from which a direction is worth a component.
+        """
+        free = iter(vacant)
+        for site, (u, v) in self.factors.items():
+            left, values, right = torch.linalg.svd(gaps[site], full_matrices=False)
+            found = int((values > least[site]).sum())
+            for j, c in zip(range(found), free, strict=False):
+                u[c, 0] = left[:, j] * values[j].sqrt()
+                v[c, 0] = right[j] * values[j].sqrt()
 
 
 def parallel_pairs(components: Components, cosine: float) -> list[tuple[int, int]]:

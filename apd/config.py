@@ -60,7 +60,7 @@ class Config(BaseModel):
     warmup: Share = 0.05
     search: Annotated[float, Field(ge=0, lt=1)] = 0.2
     narrowing: Share = 0.3
-    separation: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    separation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     exactness: Annotated[float, Field(gt=0, lt=1)] = 0.003
     exact_by: Share = 0.85
     faithfulness: Coefficient = 1.0

@@ -2,8 +2,8 @@
 
 No k suits two networks, but one error does. Where mechanisms are separating, k is held where the
 active components leave `Config.separation` of the outputs unexplained: inputs then go without the
-weakest of their mechanisms, about half, whatever the network, so that no component can afford to
-hold two. Once they are separated, k rises until no more than `Config.exactness` is missing.
+weakest of their mechanisms, about half of them whatever the network, and places are too few for
+what is not separate. Once mechanisms are, k rises until no more than `Config.exactness` is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from apd import schedules
 from apd.config import Config
 
-HELD_SHARE = 0.45
 WIDEST_SHARE = 0.25
 MOST = 2.0
 PACE = 16.0
@@ -81,8 +80,12 @@ class Sparsity:
         return cls(widest, config.active or widest, 1.0)
 
     def expected(self, config: Config) -> float:
-        """How many mechanisms an input exercises on average, as far as is known."""
-        return config.active or self.held / HELD_SHARE
+        """How many mechanisms an input exercises on average, as far as is known.
+
+        Were their contributions uniform on [0, 1], the weakest share s of them would be s^3 of the
+        squared outputs.
+        """
+        return config.active or self.held / (1 - config.separation ** (1 / 3))
 
     def see(self, minimality: float) -> None:
         """Take notice of one step's loss."""

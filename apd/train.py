@@ -72,9 +72,9 @@ def train(
         training.sparsity.steer(phase, training.components.count, config)
         with torch.no_grad(), unfilled():
             record = advance(target, reference, config, training, scales, strength, phase)
+            if phase.settles(config):
+                settle(training, target, scales.mechanisms, config.merging)
         training.sparsity.see(record.minimality)
-        if phase.settles(config):
-            settle(training, training.sparsity.active, config.merging)
         training.step = step + 1
         yield record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from apd.target import Target
 COMPONENTS = (50, 200)
 COMPONENTS_OVER_WIDTH = 2.5
 DEAD_SHARE = 0.1
+SMALLEST_SHARE = 0.1
 
 
 @dataclass
@@ -67,25 +69,32 @@ def start_over(training: Training, target: Target, config: Config) -> None:
     training.usage = fresh.usage
 
 
-def settle(training: Training, active: float, cosine: float) -> None:
-    """Merge components that are the same, then bury the dead.
+def settle(
+    training: Training, target: Target, mechanisms: Mapping[str, float], merging: float
+) -> None:
+    """Merge components that are the same, bury the dead, and give them what no other holds.
 
-    A component is dead when it is used less than `DEAD_SHARE` times as often as an average one. It
-    is set to zero, where it stays, and what it held is left to the living.
+    A component is dead when it is used less than `DEAD_SHARE` times as often as an average one.
+    What the living leave of the weights has not been needed so far: it is shared out by singular
+    directions, so that the components stay faithful and what no input exercises has names.
 
     Args:
         training: changed in place.
-        active: components an input uses on average.
-        cosine: from which two components are the same.
+        target: the network.
+        mechanisms: the size of a typical mechanism at every site; less than `SMALLEST_SHARE` of it
+            is not worth a component.
+        merging: cosine from which two components are the same.
     """
-    usage = training.usage
-    with torch.no_grad():
-        for survivor, merged in parallel_pairs(training.components, cosine):
-            training.components.absorb(survivor, merged)
-            usage[survivor] += usage[merged]
-            usage[merged] = 0
-        alive = (usage > DEAD_SHARE * active / training.components.count)[:, None, None]
-        for site, factors in training.components.factors.items():
-            for tensor, moments in zip(factors, training.moments[site], strict=True):
-                for zeroed in (tensor, moments.first, moments.second):
-                    zeroed.mul_(alive)
+    components, usage = training.components, training.usage
+    for survivor, merged in parallel_pairs(components, merging):
+        components.absorb(survivor, merged)
+        usage[survivor] += usage[merged]
+        usage[merged] = 0
+    alive = usage > DEAD_SHARE * training.sparsity.active / components.count
+    for site, factors in components.factors.items():
+        for tensor, moments in zip(factors, training.moments[site], strict=True):
+            for zeroed in (tensor, moments.first, moments.second):
+                zeroed.mul_(alive[:, None, None])
+    least = {site: SMALLEST_SHARE * size for site, size in mechanisms.items()}
+    vacant = (~alive).nonzero().flatten().tolist()
+    components.occupy(vacant, components.residual(target), least)

@@ -182,20 +182,55 @@ def test_the_seed_fixes_every_bit(small_run):
 
 
 def settled(usage: list[float], active: float, cosine: float = 0.8) -> tuple:
-    """Components 1 and 4 parallel, five steps into training, then settled."""
+    """Components 1 and 4 parallel, five steps into training, then settled.
+
+    Nothing is worth a component of its own, so the dead stay zero.
+    """
+    before, training, steps, target = unsettled(usage, active)
+    settle(training, target, dict.fromkeys(target.sites, 1e9), cosine)
+    return before, training, steps
+
+
+def unsettled(usage: list[float], active: float) -> tuple:
     problem = make_problem("mlp-2")
     config = Config(components=7, active=1.0, rank=2, batch_size=16, steps=50)
     training = begin(problem.target, config)
     steps = train(problem.target, reference(), config, training)
     for _ in range(5):
         next(steps)
-    with torch.no_grad():
-        for U, V in training.components.factors.values():
-            U[4], V[4] = 0.5 * U[1], V[1]
-        training.usage.copy_(torch.tensor(usage))
-    before = copy_of(training.components)
-    settle(training, active, cosine)
-    return before, training, steps
+    for U, V in training.components.factors.values():
+        U[4], V[4] = 0.5 * U[1], V[1]
+    training.usage.copy_(torch.tensor(usage))
+    training.sparsity.active = active
+    return copy_of(training.components), training, steps, problem.target
+
+
+def test_the_dead_hold_what_the_living_leave_by_singular_directions():
+    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], active=1.0)
+    kept = copy_of(training.components)
+    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0)
+    gaps = {
+        site: target.weight(site) - kept.component(0)[site] - kept.component(1)[site]
+        for site in target.sites
+    }
+    first, *_ = target.sites
+    values = torch.linalg.svdvals(gaps[first])
+    for j, c in enumerate([2, 3, 4, 5, 6]):
+        own = training.components.component(c)
+        assert torch.linalg.matrix_norm(own[first]).item() == pytest.approx(values[j].item())
+        assert all(own[site].count_nonzero() == 0 for site in target.sites if site != first)
+    best = values[5:].square().sum().sqrt()
+    assert training.components.residual(target)[first].norm().item() == pytest.approx(best.item())
+
+
+def test_what_is_too_small_for_a_component_is_given_to_none():
+    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], active=1.0)
+    first, *_ = target.sites
+    gap = target.weight(first) - sum(training.components.component(c)[first] for c in (0, 1))
+    values = torch.linalg.svdvals(gap)
+    sizes = dict.fromkeys(target.sites, 1e9) | {first: 10 * (values[1] + values[2]).item() / 2}
+    settle(training, target, sizes, 2.0)
+    assert [is_zero(training.components, c) for c in range(7)] == [False] * 4 + [True] * 3
 
 
 def is_zero(components: apd.Components, c: int) -> bool:
