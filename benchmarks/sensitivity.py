@@ -1,0 +1,116 @@
+"""How much of what is recovered depends on each setting: three times it, and a third of it.
+
+    python benchmarks/sensitivity.py [--json PATH] [--seeds 100 ...] [--toys NAME ...]
+
+`k` multiplies the number of active components per input that the defaults find by themselves, and
+gives it instead of having it found. The figure is the share of mechanisms with a component of their
+own (`benchmarks/recovery.py` says when), mean over toys and seeds, and that of the worst of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+import apd
+import toys
+from apd import recovery
+from apd.sparsity import Sparsity, search_steps
+
+TOYS = ("tms-5-2", "tms-40-10")
+FACTORS = (1 / 3, 3.0)
+SETTINGS = ("learning_rate", "faithfulness", "minimality", "simplicity", "separation", "exactness")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One toy, decomposed with one setting changed."""
+
+    toy: str
+    seed: int
+    setting: str
+    factor: float
+    recovered: float
+
+
+def rows(names: list[str], seeds: list[int]) -> Iterator[Row]:
+    """Every toy at every seed under every change."""
+    for name in names:
+        for seed in seeds:
+            toy = toys.make(name, seed)
+            run = decomposed(toy, {})
+            yield Row(name, seed, "none", 1.0, share(toy, run))
+            for setting, factor, changed in changes(run):
+                found = share(toy, decomposed(toy, changed))
+                yield Row(name, seed, setting, factor, found)
+
+
+def changes(run: apd.Run) -> Iterator[tuple[str, float, dict[str, Any]]]:
+    """The changed settings, by what is changed and how much."""
+    config = run.config
+    for factor in FACTORS:
+        yield "components", factor, {"components": max(1, round(factor * run.components.count))}
+        yield "k", factor, {"active": factor * expected(run)}
+        for setting in SETTINGS:
+            yield setting, factor, {setting: factor * getattr(config, setting)}
+
+
+def expected(run: apd.Run) -> float:
+    """How many mechanisms an input exercises, as the search of a run found it."""
+    held = run.steps[search_steps(run.config) - 1].active
+    return Sparsity(held, held, 0.0).expected(run.config)
+
+
+def decomposed(toy: toys.Toy, changed: dict[str, Any]) -> apd.Run:
+    """The toy under the defaults but for what is changed."""
+    return apd.decompose(toy.model, toy.reference, apd.Config.of({"seed": toy.seed, **changed}))
+
+
+def share(toy: toys.Toy, run: apd.Run) -> float:
+    """Of the mechanisms, those recovered."""
+    return float(recovery.one_to_one(toy.mechanisms, run.components).recovered().float().mean())
+
+
+def show(found: list[Row], console: Console) -> None:
+    """One line per setting, a third and three times beside each other."""
+    table = Table("setting", "a third: mean", "worst", "three times: mean", "worst")
+    for setting in dict.fromkeys(row.setting for row in found if row.setting != "none"):
+        cells = []
+        for factor in FACTORS:
+            own = [r.recovered for r in found if (r.setting, r.factor) == (setting, factor)]
+            cells += [f"{np.mean(own):.1%}", f"{min(own):.1%}"]
+        table.add_row(setting, *cells)
+    console.print(table)
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="write the rows there as they come")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--toys", nargs="+", choices=toys.TOYS, default=TOYS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    console, progress = Console(width=100), Console(stderr=True)
+    found: list[Row] = []
+    for row in rows(options.toys, options.seeds):
+        found.append(row)
+        progress.print(row)
+        if options.json:
+            options.json.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
+    show(found, console)
+
+
+if __name__ == "__main__":
+    main()
