@@ -17,7 +17,7 @@ from apd.sparsity import Sparsity
 from apd.store import components_from, factor_tensors, history_tensor, is_run, steps_from
 from apd.target import Target
 from apd.train import Step
-from apd.training import Training
+from apd.training import Attempt, Training
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -48,6 +48,7 @@ def write_checkpoint(
         **factor_tensors(training.components),
         "usage": training.usage,
         "sparsity": torch.tensor(astuple(training.sparsity), dtype=torch.float64),
+        "attempt": torch.tensor(astuple(training.attempt), dtype=torch.float64),
         "history": history_tensor(steps),
         **moment_tensors(training),
     }
@@ -72,12 +73,14 @@ def read_checkpoint(
             raise RunError(f"{path} was made with another {part}; it can only go on with the same")
     tensors = {name: t.to(target.device).clone() for name, t in read_tensors(path).items()}
     steps = steps_from(tensors["history"].cpu())
+    began, pace, nearest = tensors["attempt"].tolist()
     training = Training(
         len(steps),
         components_from(tensors, target),
         moments_from(tensors, target),
         tensors["usage"],
         Sparsity(*tensors["sparsity"].tolist()),
+        Attempt(int(began), pace, nearest),
     )
     return training, steps
 

@@ -20,6 +20,7 @@ PACE = 16.0
 SATURATION = 1.5
 MEMORY = 0.97
 LARGEST_ERROR = 10.0
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ def search_steps(config: Config) -> int:
     return round(config.search * config.steps) if config.active is None else 0
 
 
-def phase_of(step: int, config: Config) -> Phase:
-    """The phase that a step belongs to."""
+def phase_of(step: int, began: int, config: Config) -> Phase:
+    """The phase that a step belongs to, where the decomposition proper began at some step."""
     search = search_steps(config)
     if step < search:
         return Phase(True, step, search)
-    return Phase(False, step - search, config.steps - search)
+    return Phase(False, step - began, config.steps - began)
 
 
 @dataclass
@@ -65,11 +66,13 @@ class Sparsity:
 
     Attributes:
         active: k per input.
-        held: k that left the error aimed at while mechanisms separated; what is given, where k is.
+        found: what the search found; what is given, where k is.
+        held: k of late while mechanisms separated, no more than was found.
         error: the minimality loss of late (exponential mean over steps).
     """
 
     active: float
+    found: float
     held: float
     error: float
 
@@ -77,7 +80,8 @@ class Sparsity:
     def of(cls, components: int, config: Config) -> Sparsity:
         """k before the first step: a quarter of the components."""
         widest = WIDEST_SHARE * components
-        return cls(widest, config.active or widest, 1.0)
+        found = config.active or widest
+        return cls(widest, found, found, 1.0)
 
     def expected(self, config: Config) -> float:
         """How many mechanisms an input exercises on average, as far as is known.
@@ -87,6 +91,14 @@ class Sparsity:
         """
         return config.active or self.held / (1 - config.separation ** (1 / 3))
 
+    def patience(self, config: Config) -> float:
+        """The share of the simplicity penalty that components bear by now, at most 1.
+
+        While more is unexplained than is aimed at, they must grow before they can be simple: under
+        the full penalty those of a deep network would shrink until nothing passes through it.
+        """
+        return config.separation / max(config.separation, self.error)
+
     def see(self, minimality: float) -> None:
         """Take notice of one step's loss."""
         self.error += (1 - MEMORY) * (min(LARGEST_ERROR, minimality) - self.error)
@@ -94,14 +106,16 @@ class Sparsity:
     def steer(self, phase: Phase, components: int, config: Config) -> None:
         """Set k for a step."""
         widest, progress = WIDEST_SHARE * components, phase.progress
-        separating = progress < config.release_end
-        if not phase.searching and progress < config.narrowing:
-            self.active = schedules.narrowing(progress / config.narrowing, widest, self.held)
-        elif phase.searching or (separating and config.active is None):
-            k = self.active * change(self.error / config.separation, phase)
-            self.active = self.held = min(max(k, 1 / config.batch_size), widest)
-        elif separating:
-            self.active = self.held
+        least = 1 / config.batch_size
+        if phase.searching:
+            k = self.towards(config.separation, phase)
+            self.active = self.found = self.held = min(max(least, k), widest)
+        elif progress < config.narrowing:
+            self.active = schedules.narrowing(progress / config.narrowing, widest, self.found)
+        elif progress < config.release_end:
+            k = self.towards(config.separation, phase)
+            fewest = least if config.active is None else self.found
+            self.active = self.held = min(max(fewest, k), self.found)
         else:
             aim = schedules.refining(
                 progress,
@@ -110,11 +124,10 @@ class Sparsity:
                 config.release_end,
                 config.exact_by,
             )
-            k = self.active * change(self.error / aim, phase)
-            self.active = max(self.held, min(k, MOST * self.expected(config), widest))
+            k, most = self.towards(aim, phase), min(MOST * self.expected(config), widest)
+            self.active = max(self.held, min(k, most))
 
-
-def change(excess: float, phase: Phase) -> float:
-    """The factor on k in one step, when the error is `excess` times what is aimed at."""
-    urgency = math.log(max(excess, 1e-12)) / math.log(SATURATION)
-    return math.exp(PACE / phase.steps * max(-1.0, min(1.0, urgency)))
+    def towards(self, aim: float, phase: Phase) -> float:
+        """k one step nearer to where the error is what is aimed at."""
+        urgency = math.log(max(self.error / aim, TINY)) / math.log(SATURATION)
+        return self.active * math.exp(PACE / phase.steps * max(-1.0, min(1.0, urgency)))

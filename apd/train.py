@@ -24,7 +24,7 @@ from apd.sites import Factors
 from apd.sparsity import Phase, phase_of, search_steps
 from apd.strength import Strength, strength_of
 from apd.target import Target
-from apd.training import Training, settle, start_over
+from apd.training import Training, settle, start_over, try_slower
 
 USAGE_MEMORY = 0.99
 NUMBERS_AT_ONCE = 2**20
@@ -66,7 +66,7 @@ def train(
     strength = strength_of(target, training.components, reference[:1], config.projections)
     scales = scales_of(target, reference, config)
     for step in range(training.step, config.steps):
-        phase = phase_of(step, config)
+        phase = phase_of(step, training.attempt.began, config)
         if step == search_steps(config) > 0:
             start_over(training, target, config)
         training.sparsity.steer(phase, training.components.count, config)
@@ -76,6 +76,8 @@ def train(
                 settle(training, target, scales.mechanisms, config.merging)
         training.sparsity.see(record.minimality)
         training.step = step + 1
+        if training.attempt.diverges(record.faithfulness):
+            try_slower(training, target, config)
         yield record
 
 
@@ -89,10 +91,10 @@ def advance(
     phase: Phase,
 ) -> Step:
     """One step down the gradient of the weighted losses."""
-    components, active = training.components, training.sparsity.active
+    components, sparsity = training.components, training.sparsity
     generator = generator_of(config, training.step)
     x = batch(reference, config, generator)
-    outputs, mask = active_sets(strength, components, x, active, generator)
+    outputs, mask = active_sets(strength, components, x, sparsity.active, generator)
     usage = mask.to(target.dtype).mean(0)
     pairs = Pairs.of(mask, target.dtype, config.rank)
 
@@ -103,9 +105,11 @@ def advance(
         minimality = losses.OUTPUT_LOSSES[config.loss](outputs, masked) / scales.outputs
         errors = torch.autograd.grad(config.minimality * minimality, [c.y for c in captures])
     sizes = losses.sizes(components)
-    typical = scales.simplicity * training.sparsity.expected(config)
+    typical = scales.simplicity * sparsity.expected(config)
     simplicity = losses.simplicity(sizes, usage, config.schatten_p) / typical
-    penalty = schedules.release(phase.progress, config.release_start, config.release_end)
+    penalty = sparsity.patience(config) * schedules.release(
+        phase.progress, config.release_start, config.release_end
+    )
     gradient = Gradient(
         sums=losses.faithfulness_gradient(gaps, config.faithfulness / scales.weights),
         captures=captures,
@@ -115,10 +119,15 @@ def advance(
             sizes, usage * (config.simplicity * penalty / typical), config.schatten_p
         ),
     )
-    rate = config.learning_rate * schedules.learning_rate(phase.progress, config.warmup)
+    rate = (
+        training.attempt.pace
+        * config.learning_rate
+        * schedules.learning_rate(phase.progress, config.warmup)
+    )
     move(training, gradient, {site: rate * size**0.5 for site, size in scales.mechanisms.items()})
     training.usage.lerp_(usage, 1 - USAGE_MEMORY)
-    return Step(training.step, faithfulness.item(), minimality.item(), simplicity.item(), active)
+    losses_seen = faithfulness.item(), minimality.item(), simplicity.item()
+    return Step(training.step, *losses_seen, sparsity.active)
 
 
 def generator_of(config: Config, step: int) -> torch.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,13 +13,34 @@ from torch import Tensor
 from apd.components import Components, initialise, parallel_pairs
 from apd.config import Config
 from apd.optimiser import Moments
-from apd.sparsity import Sparsity
+from apd.sparsity import Sparsity, search_steps
 from apd.target import Target
 
 COMPONENTS = (50, 200)
 COMPONENTS_OVER_WIDTH = 2.5
 DEAD_SHARE = 0.1
-SMALLEST_SHARE = 0.1
+NEAR = 0.5
+SMALLEST_SHARE = 0.25
+
+
+@dataclass
+class Attempt:
+    """Components on their way since they last started; changed in place.
+
+    Attributes:
+        began: the first step of the decomposition proper, its phase's shares being of what is left.
+        pace: factor on the learning rate.
+        nearest: the least faithfulness loss so far.
+    """
+
+    began: int
+    pace: float
+    nearest: float
+
+    def diverges(self, faithfulness: float) -> bool:
+        """Whether components that were near the weights are now farther off than none would be."""
+        self.nearest = min(self.nearest, faithfulness)
+        return self.nearest < NEAR and not faithfulness <= 1
 
 
 @dataclass
@@ -31,6 +53,7 @@ class Training:
         moments: what Adam remembers of U and of V, per site.
         usage: how often each component was active of late (exponential mean over steps).
         sparsity: how many components an input may use.
+        attempt: how this attempt goes.
     """
 
     step: int
@@ -38,6 +61,7 @@ class Training:
     moments: dict[str, tuple[Moments, Moments]]
     usage: Float[Tensor, "C"]
     sparsity: Sparsity
+    attempt: Attempt
 
 
 def component_count(target: Target, config: Config) -> int:
@@ -59,7 +83,8 @@ def begin(target: Target, config: Config) -> Training:
         site: (Moments.of(factors.U), Moments.of(factors.V))
         for site, factors in components.factors.items()
     }
-    return Training(0, components, moments, usage, sparsity)
+    attempt = Attempt(search_steps(config), 1.0, math.inf)
+    return Training(0, components, moments, usage, sparsity, attempt)
 
 
 def start_over(training: Training, target: Target, config: Config) -> None:
@@ -67,6 +92,14 @@ def start_over(training: Training, target: Target, config: Config) -> None:
     fresh = begin(target, config)
     training.components, training.moments = fresh.components, fresh.moments
     training.usage = fresh.usage
+    training.attempt.nearest = math.inf
+
+
+def try_slower(training: Training, target: Target, config: Config) -> None:
+    """Start over at half the pace; the decomposition proper has what is left of the steps."""
+    start_over(training, target, config)
+    training.attempt.pace /= 2
+    training.attempt.began = max(training.attempt.began, training.step)
 
 
 def settle(

@@ -67,7 +67,7 @@ def changes(run: apd.Run) -> Iterator[tuple[str, float, dict[str, Any]]]:
 def expected(run: apd.Run) -> float:
     """How many mechanisms an input exercises, as the search of a run found it."""
     held = run.steps[search_steps(run.config) - 1].active
-    return Sparsity(held, held, 0.0).expected(run.config)
+    return Sparsity(held, held, held, 0.0).expected(run.config)
 
 
 def decomposed(toy: toys.Toy, changed: dict[str, Any]) -> apd.Run:

@@ -99,10 +99,11 @@ def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses(projection
     _, mask = active_sets(strength, before, small, 11 / 4, generator)
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
     scales = scales_of(problem.target, x, config)
+    patience = config.separation / 1.0  # nothing is explained yet
     coefficients = (
         1 / scales.weights.item(),
         2 / scales.outputs.item(),
-        config.simplicity / (2.0 * scales.simplicity),
+        patience * config.simplicity / (2.0 * scales.simplicity),
     )
     gradient = iter(oracles.training_gradient(seen, mask, coefficients, 0.9))
     for site, factors in before.factors.items():
@@ -140,6 +141,24 @@ def watched(target, x, config):
     training = begin(target, config)
     for _ in train(target, x, config, training):
         yield training
+
+
+def test_components_that_run_away_start_over_at_half_the_pace():
+    """A rate of many lengths a step runs away from the weights, and is halved until it does not."""
+    config = Config(
+        components=12, active=0.5, steps=300, batch_size=16, learning_rate=3.0, warmup=0.8
+    )
+    target, x = make_problem("mlp-1").target, reference()
+    began, paces = [], []
+    for training in watched(target, x, config):
+        began.append(training.attempt.began)
+        paces.append(training.attempt.pace)
+    assert paces[0] == 1
+    assert paces[-1] <= 0.5
+    assert 0 < began[-1] < 300
+    starts = [i for i, (a, b) in enumerate(itertools.pairwise(paces)) if b == a / 2]
+    assert len(starts) == len(set(paces)) - 1
+    assert began[-1] == starts[-1] + 2  # the step after the one that ran away
 
 
 def test_batches_are_rows_of_the_reference_fixed_by_seed_and_step():
@@ -228,7 +247,7 @@ def test_what_is_too_small_for_a_component_is_given_to_none():
     first, *_ = target.sites
     gap = target.weight(first) - sum(training.components.component(c)[first] for c in (0, 1))
     values = torch.linalg.svdvals(gap)
-    sizes = dict.fromkeys(target.sites, 1e9) | {first: 10 * (values[1] + values[2]).item() / 2}
+    sizes = dict.fromkeys(target.sites, 1e9) | {first: 4 * (values[1] + values[2]).item() / 2}
     settle(training, target, sizes, 2.0)
     assert [is_zero(training.components, c) for c in range(7)] == [False] * 4 + [True] * 3
 
