@@ -29,7 +29,7 @@ apd.decompose(toy.model, toy.reference, config, directory=directory / "run")
 
 LONG = {
     "tms-5-2": apd.Config(),
-    "digits": apd.Config(steps=2000),
+    "digits": apd.Config(steps=3500),
 }
 
 

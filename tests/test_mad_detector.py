@@ -269,12 +269,12 @@ def test_clean_inputs_are_flagged_about_as_often_as_alpha(detector, kind, result
 def test_the_components_named_for_a_trigger_are_not_those_of_clean_inputs(
     detector, digits, kind, result
 ):
-    """One mechanism stands out among the triggered, and the reference seldom used it."""
+    """Two of fifty and more stand out among the triggered, and clean inputs are not put to them."""
     anomaly = digits.toy.inputs.is_anomaly.numpy()
-    first = result.components[anomaly, 0]
-    culprit = np.bincount(first).argmax()
-    assert (first == culprit).mean() > 0.5
-    assert (result.components[kind == "clean", 0] == culprit).mean() < 0.2
+    named = np.bincount(result.components[anomaly, 0])
+    culprits = named.argsort()[-2:]
+    assert named[culprits].sum() / anomaly.sum() > 0.6
+    assert np.isin(result.components[kind == "clean", 0], culprits).mean() < 0.2
 
 
 # --- the reference --------------------------------------------------------------------------
