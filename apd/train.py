@@ -76,7 +76,8 @@ def train(
                 settle(training, target, scales.mechanisms, config.merging)
         training.sparsity.see(record.minimality)
         training.step = step + 1
-        if training.attempt.diverges(record.faithfulness):
+        separating = phase.progress < config.release_end
+        if separating and training.attempt.diverges(record.faithfulness):
             try_slower(training, target, config)
         yield record
 

@@ -96,7 +96,10 @@ def start_over(training: Training, target: Target, config: Config) -> None:
 
 
 def try_slower(training: Training, target: Target, config: Config) -> None:
-    """Start over at half the pace; the decomposition proper has what is left of the steps."""
+    """Start over at half the pace; the decomposition proper has what is left of the steps.
+
+    Not for components that have settled: too few steps would be left.
+    """
     start_over(training, target, config)
     training.attempt.pace /= 2
     training.attempt.began = max(training.attempt.began, training.step)
