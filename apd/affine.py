@@ -15,8 +15,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd.graph import Graph, Handler, Node
-from apd.sites.find import names_in
+from apd.graph import Graph, Handler, Node, names_in
 from apd.target import Target
 
 ELEMENTWISE = frozenset(

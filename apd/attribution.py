@@ -50,6 +50,31 @@ def signed_attributions(
     return torch.stack(list(effects.values()), dim=1)
 
 
+def positional_attributions(
+    outputs: Float[Tensor, "n d"],
+    captures: Sequence[Capture],
+    components: Components,
+    chosen: Int[Tensor, "n"],
+) -> dict[tuple[int, ...], Float[Tensor, "n ..."]]:
+    """The effects of `signed_attributions` before positions are summed up, over all sites.
+
+    Returns:
+        The positions a weight is applied at -> effects [n, *positions, C], summed over all uses of
+        as many positions. For a transformer these are (p,), the positions of its tokens, and (), if
+        there is a head of one vector; for a convolution they are its groups and places. Everything
+        together, summed over positions, is the effect of every component.
+    """
+    selected = outputs.gather(1, chosen[:, None]).sum()
+    gradients = torch.autograd.grad(selected, [capture.y for capture in captures])
+    effects: dict[tuple[int, ...], Tensor] = {}
+    for g, (use, x, _) in zip(gradients, captures, strict=True):
+        factors = components.factors[use.site]
+        parts = (use.read(x, factors) * use.adjoint(g, factors)).sum(-1)
+        places = tuple(parts.shape[1:-1])
+        effects[places] = effects[places] + parts if places in effects else parts
+    return effects
+
+
 def rms_attributions(
     outputs: Float[Tensor, "n d"], captures: Sequence[Capture], components: Components
 ) -> Float[Tensor, "n C"]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from apd.sites import Factors, Site
@@ -98,6 +98,21 @@ class Components:
             for j, c in zip(range(found), free, strict=False):
                 u[c, 0] = left[:, j] * values[j].sqrt()
                 v[c, 0] = right[j] * values[j].sqrt()
+
+    def confine(
+        self,
+        chosen: Bool[Tensor, "C"],
+        projections: Mapping[str, tuple[Float[Tensor, "_o _o"], Float[Tensor, "_i _i"]]],
+    ) -> None:
+        """Project the vectors of some components, in place.
+
+        Args:
+            chosen: which components.
+            projections: of U [o, o] and of V [i, i], at some of the sites.
+        """
+        for site, sides in projections.items():
+            for tensor, side in zip(self.factors[site], sides, strict=True):
+                tensor[chosen] = tensor[chosen] @ side
 
 
 def parallel_pairs(components: Components, cosine: float) -> list[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from apd.errors import ConfigError
 
@@ -21,8 +21,10 @@ class Config(BaseModel):
         components: C, how many components to start with, more than there are mechanisms; None: two
             and a half times the widest site's larger dimension, at least 50 and at most 200.
         rank: the most a component's rank may be at one site.
+        objective: how training asks for few components (`apd.objectives`): batch-topk, sample-topk
+            and exact-k choose them, lp penalises the attributions of all.
         active: components an input uses on average while mechanisms separate, the batch top-k's k
-            over the batch size; None: found (`apd.sparsity`).
+            over the batch size; None: found (`apd.sparsity`). The objective lp has no k.
         steps: optimiser steps.
         batch_size: inputs per step.
         learning_rate: the schedule's peak, in lengths of a typical mechanism's vectors per step.
@@ -39,12 +41,21 @@ class Config(BaseModel):
         simplicity: weight of the simplicity loss over that of as many typical mechanisms as an
             input is expected to exercise.
         schatten_p: p of the simplicity loss's Schatten norm.
-        release_start: share of training after which the simplicity penalty is released.
-        release_end: share of training at which it is gone.
+        attributions: weight of the objective lp's loss of the attributions over that of a single
+            component that is the whole network.
+        attribution_p: p of that loss.
+        release_start: share of training after which these two penalties are released.
+        release_end: share of training at which they are gone.
         projections: how many random projections of the outputs to estimate attributions from, which
             makes a step's cost flat in the number of outputs; None: exact attributions.
         loss: how outputs are compared, mean squared error or Kullback-Leibler divergence.
-        sites: which weights to decompose, dotted names with shell wildcards.
+        hidden: sites whose own outputs the masked pass is to reproduce, dotted names with shell
+            wildcards.
+        reconstruction: weight of the loss of those outputs over that of no components at all.
+        sites: which weights to decompose, dotted names with shell wildcards; those after a "!" are
+            left whole.
+        output: which of a network's outputs is meant, where it has several or a sequence of them:
+            "logits", "1", "logits[0]" (`apd.outputs`).
         decompose: share of the reference used to decompose; the rest profiles and calibrates.
         seed: fixes the initial components, the rows and the batches.
     """
@@ -53,6 +64,7 @@ class Config(BaseModel):
 
     components: Count | None = None
     rank: Count = 1
+    objective: Literal["batch-topk", "sample-topk", "exact-k", "lp"] = "batch-topk"
     active: Positive | None = None
     steps: Count = 5000
     batch_size: Count = 256
@@ -67,14 +79,25 @@ class Config(BaseModel):
     minimality: Coefficient = 2.0
     simplicity: Coefficient = 0.5
     schatten_p: Positive = 0.9
+    attributions: Coefficient = 0.5
+    attribution_p: Positive = 0.5
     release_start: Share = 0.4
     release_end: Share = 0.6
     merging: Share = 0.8
     projections: Count | None = None
     loss: Literal["mse", "kl"] = "mse"
+    hidden: tuple[str, ...] = ()
+    reconstruction: Coefficient = 1.0
     sites: tuple[str, ...] = ("*",)
+    output: str = ""
     decompose: Annotated[float, Field(gt=0, lt=1)] = 0.4
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _k_is_given_where_it_is_held(self) -> Config:
+        if self.objective == "exact-k" and self.active is None:
+            raise ConfigError("setting 'active': the objective exact-k needs one to be given")
+        return self
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Config:

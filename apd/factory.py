@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_model
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from apd.errors import TargetError
+
+NAMED = 3
 
 
 def load_factory(name: str, weights: Path | None) -> nn.Module:
@@ -42,11 +45,35 @@ def load_factory(name: str, weights: Path | None) -> nn.Module:
 def load_weights(module: nn.Module, weights: Path) -> None:
     """Load a safetensors file into a module, every tensor of it.
 
+    One that is tied to others may be given under any of their names.
+
     Raises:
         TargetError: the file is missing, damaged, or does not fit.
     """
     try:
-        load_model(module, weights)
+        tensors = load_file(weights)
+        wrong = list(misfits(tensors, module.state_dict()))
+        if not wrong:
+            module.load_state_dict(tensors, strict=False)
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        summary = " ".join(str(error).split())
-        raise TargetError(f"the weights {weights} do not fit the target: {summary}") from error
+        wrong = [" ".join(str(error).split())]
+    if wrong:
+        more = f" (and {len(wrong) - NAMED} more)" if len(wrong) > NAMED else ""
+        raise TargetError(
+            f"the weights {weights} do not fit the target: {'; '.join(wrong[:NAMED])}{more}"
+        )
+
+
+def misfits(tensors: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> Iterator[str]:
+    """Everything that keeps tensors from being a module's state, in words."""
+    given = {state[name].data_ptr() for name in tensors if name in state}
+    for name, own in state.items():
+        if name not in tensors and own.data_ptr() not in given:
+            yield f"they lack {name}"
+    for name, tensor in tensors.items():
+        if name not in state:
+            yield f"the target has no {name}"
+        elif tensor.shape != state[name].shape:
+            yield f"{name} is {tuple(tensor.shape)}, the target's {tuple(state[name].shape)}"
+        elif tensor.is_floating_point() != state[name].is_floating_point():
+            yield f"{name} holds {tensor.dtype}, the target's {state[name].dtype}"

@@ -1,8 +1,8 @@
 """The gradient of the training loss, a block of components at a time.
 
-A component meets the others only in the gap they leave at a site and in the error of the outputs.
-Both gradients are the same for all components, so with them in hand every block's own is worked
-out, used and forgotten, and no more than one block's is ever in memory.
+A component meets the others only in the gap they leave at a site and in what passes through the
+network come to. Both gradients are the same for all components, so with them in hand every block's
+own is worked out, used and forgotten, and no more than one block's is ever in memory.
 """
 
 from __future__ import annotations
@@ -20,32 +20,47 @@ from apd.sites import Factors
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One pass through the network, and what the loss makes of it.
+
+    Attributes:
+        captures: every use in the pass.
+        outputs: the loss's gradient at the output of each of them.
+        pairs: which components every input was run on, and by what factor.
+    """
+
+    captures: Sequence[Capture]
+    outputs: Sequence[Tensor]
+    pairs: Pairs
+
+    def at(self, site: str, own: Factors, block: slice) -> list[Factors]:
+        """The gradient at a block of one site's components, use by use."""
+        pairs = self.pairs.block(block)
+        return [
+            masked_gradient(use, x, g, own, pairs)
+            for (use, x, _), g in zip(self.captures, self.outputs, strict=True)
+            if use.site == site
+        ]
+
+
+@dataclass(frozen=True)
 class Gradient:
     """What the gradient at any component depends on.
 
     Attributes:
         sums: the faithfulness loss's gradient at the sum of the components, per site.
-        captures: every use in the masked pass.
-        outputs: the minimality loss's gradient at the output of each of them.
-        pairs: which components were active on which inputs.
+        passes: the masked pass, and whatever else the loss depends on.
         shrinking: the simplicity loss's gradient as multiples of U and of V, per site.
     """
 
     sums: Mapping[str, Float[Tensor, "_o _i"]]
-    captures: Sequence[Capture]
-    outputs: Sequence[Tensor]
-    pairs: Pairs
+    passes: Sequence[Pass]
     shrinking: Mapping[str, tuple[Float[Tensor, "C _m"], Float[Tensor, "C _m"]]]
 
     def at(self, site: str, factors: Factors, block: slice) -> Factors:
         """The gradient at one site's factors, for a block of components."""
-        own, pairs = factors.of(block), self.pairs.block(block)
-        met = [
-            masked_gradient(use, x, g, own, pairs)
-            for (use, x, _), g in zip(self.captures, self.outputs, strict=True)
-            if use.site == site
-        ]
-        (u, v), *others = met
+        own = factors.of(block)
+        (u, v), *others = [part for each in self.passes for part in each.at(site, own, block)]
         for other in others:
             u += other.U
             v += other.V

@@ -52,14 +52,53 @@ def output_kl(outputs: Float[Tensor, "n d"], masked: Float[Tensor, "n d"]) -> Fl
     )
 
 
+def reconstruction(
+    own: Mapping[str, Tensor], masked: Mapping[str, Tensor], scales: Mapping[str, Tensor]
+) -> Float[Tensor, ""]:
+    """Hidden activations: (1/L) sum_l mean (y_l(x; theta*) - y_l(x; kappa(x)))^2 / scale_l.
+
+    Args:
+        own: what the target computes, at L places.
+        masked: what the masked pass computes there, and perhaps elsewhere.
+        scales: mean square of what the target computes.
+
+    Returns:
+        1 is what no components give; 0 where there is nothing to reproduce.
+    """
+    terms = [F.mse_loss(masked[place], y) / scales[place] for place, y in own.items()]
+    return sum(terms, torch.zeros(())) / max(1, len(terms))
+
+
+def attributions(effects: Float[Tensor, "k n C"], p: float) -> Float[Tensor, "C"]:
+    """(1/n) sum_n A_nc^p, with A_nc^2 = sum_k effects_knc^2: what L_p has in the place of s_c(x).
+
+    Their sum over c is the L_p formulation's minimality loss (appendix A.2).
+    """
+    return (effects.square().sum(0) + SMALLEST).pow(p / 2).mean(0)
+
+
+def attributions_gradient(
+    effects: Float[Tensor, "k n C"], weights: Float[Tensor, "C"], p: float
+) -> Float[Tensor, "k n C"]:
+    """weights_c (p / n) (A_nc^2)^(p/2 - 1) effects_knc: that of sum_c weights_c attributions_c."""
+    squares = effects.square().sum(0) + SMALLEST
+    return effects * (squares.pow(p / 2 - 1) * (weights * (p / effects.shape[1])))
+
+
 def simplicity(sizes: Sizes, usage: Float[Tensor, "C"], p: float) -> Float[Tensor, ""]:
     """sum_c usage_c sum_l sum_m (||U_cm||^2 ||V_cm||^2)^(p/2).
 
     A factor bound on the Schatten-p norms of the components; usage_c is the mean of the mask s_c
-    over a batch.
+    over a batch, or of what an objective has in its place.
     """
     per_site = [(usage[:, None] * (u * v + SMALLEST) ** (p / 2)).sum() for u, v in sizes.values()]
     return torch.stack(per_site).sum()
+
+
+def complexity(sizes: Sizes, p: float) -> Float[Tensor, "C"]:
+    """sum_l sum_m (||U_cm||^2 ||V_cm||^2)^(p/2): the simplicity loss's gradient at the usage."""
+    per_site = [((u * v + SMALLEST) ** (p / 2)).sum(1) for u, v in sizes.values()]
+    return torch.stack(per_site).sum(0)
 
 
 def simplicity_gradient(sizes: Sizes, usage: Float[Tensor, "C"], p: float) -> Sizes:

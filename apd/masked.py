@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from typing import Any
+
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd.components import Components
+from apd.graph import Handler
 from apd.hooks import Capture, replace
 from apd.pairs import Pairs
 from apd.routes import masked_through_weights, mixtures, through_weights
@@ -38,6 +42,32 @@ def masked_captures(
         return y
 
     return replace(target, x, compute), seen
+
+
+def own_outputs(
+    target: Target, x: Shaped[Tensor, "n *shape"], nodes: Collection[str]
+) -> dict[str, Tensor]:
+    """What the target itself computes at some uses, biases aside as in the masked pass.
+
+    Args:
+        target: the network.
+        x: inputs.
+        nodes: the uses meant, by their nodes; with none the network is not run.
+    """
+    found: dict[str, Tensor] = {}
+
+    def watch(use: Use) -> Handler:
+        def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
+            y = operator(*args)
+            _, bias = use.operands(args)
+            found[use.node] = y if bias is None else y - bias
+            return y
+
+        return call
+
+    if nodes:
+        target.run(x, {use.node: watch(use) for use in target.uses if use.node in nodes})
+    return found
 
 
 def masked_call(

@@ -21,3 +21,20 @@ def batch_topk(strength: Float[Tensor, "n C"], k: int) -> Bool[Tensor, "n C"]:
     mask = torch.zeros(strength.numel(), dtype=torch.bool, device=strength.device)
     mask[strength.flatten().topk(k, sorted=False).indices] = True
     return mask.view_as(strength)
+
+
+def sample_topk(strength: Float[Tensor, "n C"], k: int) -> Bool[Tensor, "n C"]:
+    """The k strongest components of every input, exactly k of them whatever the ties.
+
+    Raises:
+        ValueError: k is not between 0 and the number of components.
+    """
+    if not 0 <= k <= strength.shape[1]:
+        raise ValueError(f"k is {k}; there are {strength.shape[1]} components")
+    chosen = strength.topk(k, sorted=False).indices
+    return torch.zeros_like(strength, dtype=torch.bool).scatter_(1, chosen, True)
+
+
+def prominent(strength: Float[Tensor, "n C"], share: float) -> Bool[Tensor, "n C"]:
+    """The components of more than a share of an input's greatest strength; none where all are 0."""
+    return strength > share * strength.amax(1, keepdim=True)

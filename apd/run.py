@@ -3,47 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from apd.attribution import rms_attributions, signed_attributions
+from apd.block import rows_at_once
 from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoint
 from apd.config import Config
-from apd.errors import ReferenceError
-from apd.hooks import capture
+from apd.explanation import as_array, explain, explain_positions
+from apd.inputs import Arrays, pack
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
+from apd.reference import check_reference, fingerprint_of, first_rows, tensors_of, training_rows
 from apd.store import Saved, claim, read_run, write_run
-from apd.surgery import Operated, ablate, only
+from apd.surgery import Operated, ablate, only, sum_of
 from apd.target import Target
 from apd.threads import threads_for
 from apd.train import Step, train
 from apd.training import begin
 
 CHECKPOINT_EVERY_S = 5.0
-FEWEST_ROWS = 2
-NUMBERS_AT_ONCE = 2**21
-ROWS_AT_ONCE = (128, 1024)
 
 
 @dataclass(frozen=True)
 class Run(Saved):
     """A decomposed target; `Saved` says what it holds.
 
-    The methods are what `mad.Decomposition` asks of a decomposition: arrays in, arrays out, every
-    row's numbers a function of that row.
+    Arrays in, arrays out, every row's numbers a function of that row, as `mad.Decomposition` asks.
     """
 
     @property
@@ -68,15 +62,8 @@ class Run(Saved):
 
     @property
     def rows_at_once(self) -> int:
-        """How many inputs to ask about at a time: a power of two, bounded in memory.
-
-        About `NUMBERS_AT_ONCE` numbers between the target's layers and in the components' parts;
-        more rows would hardly be faster, and fewer are spent on the interpreter.
-        """
-        parts = 2 * self.components.count * self.config.rank
-        width = sum(len(s.uses) * (sum(s.shape) + parts) for s in self.target.sites.values())
-        fewest, most = ROWS_AT_ONCE
-        return min(most, max(fewest, 2 ** int(math.log2(NUMBERS_AT_ONCE / width))))
+        """How many inputs to ask about at a time: a power of two, bounded in memory."""
+        return rows_at_once(self.target, self.components.count * self.config.rank)
 
     @property
     def fingerprint(self) -> str:
@@ -96,29 +83,42 @@ class Run(Saved):
     def explain(
         self, x: Shaped[np.ndarray, "n *shape"], output: str | int
     ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"]]:
-        """The target's outputs, and what each component contributed to them at first order.
+        """Outputs, and what each component contributed to them at first order, over all its sites.
 
         Args:
             x: inputs.
             output: "predicted" (each input's largest output), the index of one output, or "all".
 
         Returns:
-            Outputs; attributions per component, over all its sites, in units of the output: signed
-            towards one output, the root mean square over outputs for "all". Their magnitude is the
-            strength by which components are ranked.
+            Outputs; attributions in units of the output, signed towards one, the root mean square
+            over "all". Their magnitude is the strength by which components are ranked.
         """
         with self.threads(len(x)):
-            outputs, captures = capture(self.target, self.target.prepare(x))
-            values = as_array(outputs)
-            if output == "all":
-                return values, as_array(rms_attributions(outputs, captures, self.components))
-            chosen = (
-                values.argmax(1) if output == "predicted" else np.full(len(values), int(output))
-            )
-            signed = signed_attributions(
-                outputs, captures, self.components, torch.from_numpy(chosen).to(outputs.device)
-            )
-            return values, as_array(signed.sum(1))
+            prepared = self.target.prepare(x)
+            outputs, attributions = explain(self.target, self.components, prepared, output)
+            return as_array(outputs), as_array(attributions)
+
+    def explain_positions(
+        self, x: Shaped[np.ndarray, "n *shape"], output: str | int
+    ) -> tuple[Float[np.ndarray, "n d"], dict[tuple[int, ...], Float[np.ndarray, "n ..."]]]:
+        """Outputs, and where in the inputs the attributions to one of them arise.
+
+        Returns:
+            Outputs; the positions weights are applied at -> attributions [n, *positions, C], all
+            together those of `explain` (`apd.attribution.positional_attributions`).
+        """
+        with self.threads(len(x)):
+            prepared = self.target.prepare(x)
+            outputs, found = explain_positions(self.target, self.components, prepared, output)
+            return as_array(outputs), {places: as_array(part) for places, part in found.items()}
+
+    def pack(self, inputs: Arrays) -> Shaped[np.ndarray, "n *shape"]:
+        """Inputs by the names of the target's own as the rows of one array, as all else takes them.
+
+        Raises:
+            TargetError: they do not fit.
+        """
+        return pack(self.target.graph.parts, inputs).numpy()
 
     def masked_outputs(
         self, x: Shaped[np.ndarray, "n *shape"], mask: Bool[np.ndarray, "n C"]
@@ -136,6 +136,19 @@ class Run(Saved):
         """The outputs of sum_c P_c: what the target computes without what no component owns."""
         with self.threads(len(x)):
             return as_array(self.without_residual(self.target.prepare(x)))
+
+    def outputs_without(
+        self, x: Shaped[np.ndarray, "n *shape"], components: Iterable[int]
+    ) -> Float[np.ndarray, "n d"]:
+        """The outputs without some components: weights theta* - sum P_c over those.
+
+        Raises:
+            ComponentError: one of them is not there.
+        """
+        removed = sum_of(self.components, components)
+        weights = {site: self.target.weight(site) - p for site, p in removed.items()}
+        with self.threads(len(x)):
+            return as_array(self.target.with_weights(weights)(self.target.prepare(x)))
 
     def ablate(self, components: Iterable[int]) -> Operated:
         """The target without some components, as a network: weights theta* - sum P_c over those.
@@ -173,7 +186,7 @@ class Run(Saved):
 
 def decompose(
     target: nn.Module | Target,
-    reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"],
+    reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,
     config: Config | None = None,
     *,
     directory: Path | str | None = None,
@@ -183,8 +196,8 @@ def decompose(
 
     Args:
         target: the network; it is copied, and left as it is.
-        reference: trusted inputs; a seeded share of them (`Config.decompose`) is trained on, and
-            the run remembers which.
+        reference: trusted inputs, by name where the network takes several; a seeded share of them
+            (`Config.decompose`) is trained on, and the run remembers which.
         config: the settings.
         directory: where to keep a checkpoint while training and the run when done. Training goes
             on from a checkpoint found there, to bit for bit the same components.
@@ -196,11 +209,11 @@ def decompose(
         RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
     """
     config = config or Config()
-    x = torch.as_tensor(reference)
-    check_reference(x)
+    given = tensors_of(reference)
+    check_reference(given)
     if isinstance(target, nn.Module):
-        target = Target.of(target, x[:2], config.sites)
-    x = target.prepare(x)
+        target = Target.of(target, first_rows(given), config.sites, config.output)
+    x = target.prepare(given)
     rows = training_rows(len(x), config)
     fingerprint = fingerprint_of(x)
     directory = Path(directory) if directory is not None else None
@@ -235,36 +248,3 @@ def load(directory: Path | str) -> Run:
     """
     saved = read_run(Path(directory))
     return Run(**vars(saved))
-
-
-def check_reference(x: Shaped[Tensor, "n *shape"]) -> None:
-    """Refuse a reference that cannot be decomposed on.
-
-    Raises:
-        ReferenceError: it has fewer than two rows, or some are not finite.
-    """
-    if x.ndim == 0 or len(x) < FEWEST_ROWS:
-        raise ReferenceError(f"the reference has too few inputs; at least {FEWEST_ROWS} are needed")
-    bad = (~torch.isfinite(x.flatten(1)).all(1)).nonzero().flatten().tolist()
-    if bad:
-        named = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
-        raise ReferenceError(f"the reference holds NaN or infinity in rows {named}")
-
-
-def training_rows(n: int, config: Config) -> Int[Tensor, "rows"]:
-    """The seeded choice of the reference rows to train on, in ascending order."""
-    count = max(1, round(config.decompose * n))
-    generator = torch.Generator().manual_seed(config.seed)
-    return torch.randperm(n, generator=generator)[:count].sort().values
-
-
-def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
-    """A hash of inputs: type, shape and every value."""
-    digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
-    digest.update(x.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def as_array(x: Tensor) -> NDArray[Any]:
-    """A tensor's values in a precision numpy has, outside any gradient computation."""
-    return x.detach().cpu().to(torch.promote_types(x.dtype, torch.float32)).numpy()

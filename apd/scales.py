@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float, Shaped
@@ -10,7 +12,8 @@ from torch import Tensor
 
 from apd import losses
 from apd.config import Config
-from apd.errors import ReferenceError
+from apd.errors import ConfigError, ReferenceError
+from apd.masked import own_outputs
 from apd.target import Target
 
 SAMPLE = 4096
@@ -26,12 +29,15 @@ class Scales:
         mechanisms: the size of a typical mechanism at every site, the root mean square of the
             weight's singular values.
         simplicity: the simplicity loss of one mechanism of that size that every input uses.
+        hidden: the mean square of what the target computes, biases aside, at every use whose output
+            is to be reproduced, by the use's node.
     """
 
     weights: Float[Tensor, ""]
     outputs: Float[Tensor, ""]
     mechanisms: dict[str, float]
     simplicity: float
+    hidden: Mapping[str, Float[Tensor, ""]]
 
 
 def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Config) -> Scales:
@@ -43,6 +49,7 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
         config: the settings.
 
     Raises:
+        ConfigError: a hidden output is asked for that is not there.
         ReferenceError: the outputs do not vary over the reference, or the weights do not matter.
     """
     weights = [target.weight(site) for site in target.sites]
@@ -64,4 +71,41 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
         outputs=missing,
         mechanisms=mechanisms,
         simplicity=sum(size**config.schatten_p for size in mechanisms.values()),
+        hidden=hidden_scales(target, some, hidden_sites(target, config.hidden)),
     )
+
+
+def hidden_sites(target: Target, patterns: Sequence[str]) -> list[str]:
+    """The sites that match a pattern.
+
+    Raises:
+        ConfigError: a pattern matches none.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(site, pattern) for site in target.sites):
+            raise ConfigError(
+                f"setting 'hidden': no site matches {pattern!r}; there are "
+                f"{', '.join(target.sites)}"
+            )
+    return [site for site in target.sites if any(fnmatchcase(site, p) for p in patterns)]
+
+
+def hidden_scales(
+    target: Target, x: Shaped[Tensor, "n *shape"], sites: Sequence[str]
+) -> dict[str, Float[Tensor, ""]]:
+    """The mean square of the output of every use of some sites, by the use's node.
+
+    Raises:
+        ReferenceError: it is zero.
+    """
+    nodes = {use.node: site for site in sites for use in target.sites[site].uses}
+    with torch.no_grad():
+        own = own_outputs(target, x, nodes)
+    scales = {node: y.square().mean() for node, y in own.items()}
+    for node, scale in scales.items():
+        if not bool(scale > 0):
+            raise ReferenceError(
+                f"the output of {nodes[node]} is zero on all of the reference; "
+                "leave it out of the setting 'hidden'"
+            )
+    return scales

@@ -52,12 +52,18 @@ def search_steps(config: Config) -> int:
     return round(config.search * config.steps) if config.active is None else 0
 
 
-def phase_of(step: int, began: int, config: Config) -> Phase:
-    """The phase that a step belongs to, where the decomposition proper began at some step."""
-    search = search_steps(config)
+def phase_of(step: int, search: int, began: int, steps: int) -> Phase:
+    """The phase that a step belongs to.
+
+    Args:
+        step: its number, from 0.
+        search: how many steps the search has.
+        began: the step at which the decomposition proper began, or began anew.
+        steps: how many steps there are in all.
+    """
     if step < search:
         return Phase(True, step, search)
-    return Phase(False, step - began, config.steps - began)
+    return Phase(False, step - began, steps - began)
 
 
 @dataclass
@@ -103,10 +109,9 @@ class Sparsity:
         """Take notice of one step's loss."""
         self.error += (1 - MEMORY) * (min(LARGEST_ERROR, minimality) - self.error)
 
-    def steer(self, phase: Phase, components: int, config: Config) -> None:
-        """Set k for a step."""
+    def steer(self, phase: Phase, components: int, least: float, config: Config) -> None:
+        """Set k for a step, to no less than the least there can be."""
         widest, progress = WIDEST_SHARE * components, phase.progress
-        least = 1 / config.batch_size
         if phase.searching:
             k = self.towards(config.separation, phase)
             self.active = self.found = self.held = min(max(least, k), widest)

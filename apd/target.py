@@ -14,8 +14,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from apd.adapted import Example
+from apd.checks import check_outputs, check_uses
 from apd.errors import TargetError
 from apd.graph import CONSTANTS, Graph, Handler
+from apd.inputs import Arrays, pack
 from apd.sites import Site, Use, find_sites
 from apd.trace import trace
 
@@ -38,33 +41,35 @@ class Target:
     def of(
         cls,
         module: nn.Module,
-        example: Shaped[Tensor, "n *shape"],
+        example: Example,
         patterns: Sequence[str] = ("*",),
+        output: str = "",
     ) -> Target:
         """Freeze a module.
 
         Args:
             module: any network `torch.export` can follow; it is copied and left as it is.
-            example: two or more inputs.
+            example: two or more inputs, by the names of the module's own where it takes several.
             patterns: which parameters to decompose, by dotted name with shell wildcards; buffers
                 stay whole.
+            output: which of the module's outputs is meant, where there are several, and at which
+                position, where not at the last: "logits", "1", "logits[0]" (`apd.outputs`).
 
         Raises:
             TargetError: the module cannot be followed, a weight cannot be decomposed or is not
-                finite, or the outputs are not one vector per input.
+                finite, or there is no such output, of one vector for each input.
         """
-        graph, state = trace(module, example)
-        example = example.to(CONSTANTS[graph.input_dtype])
+        graph, state = trace(module, example, output)
+        x = pack(graph.parts, example) if isinstance(example, Mapping) else example
+        x = x.to(CONSTANTS[graph.input_dtype])
         for name, tensor in state.items():
             if not bool(torch.isfinite(tensor).all()):
                 raise TargetError(f"the target's {name} holds NaN or infinity")
-        with torch.no_grad():
-            check_outputs(graph.run(state, example, {}), len(example))
+        check_outputs(graph, state, x[:2])
         parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
         weights = {name: state[name] for name in state if name in parameters}
         target = cls(graph, state, find_sites(graph, weights, patterns))
-        for batch in (example[:2], example[[0, 1, 0]]):
-            check_uses(target, batch)
+        check_uses(graph, state, target.uses, x[:2])
         return target
 
     def __call__(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
@@ -75,8 +80,15 @@ class Target:
     def run(
         self, x: Shaped[Tensor, "n *shape"], handlers: Mapping[str, Handler]
     ) -> Float[Tensor, "n d"]:
-        """The outputs with some calls of the graph replaced; see `Graph.run`."""
-        return self.graph.run(self.state, x, handlers)
+        """The outputs with some calls of the graph replaced; see `Graph.run`.
+
+        Raises:
+            TargetError: an input names a row that an embedding does not have.
+        """
+        try:
+            return self.graph.run(self.state, x, handlers)
+        except IndexError as error:
+            raise TargetError("an input names a row that an embedding does not have") from error
 
     def weight(self, site: str) -> Float[Tensor, "o i"]:
         """The weight of a site, as a matrix."""
@@ -93,14 +105,15 @@ class Target:
         return Target(self.graph, moved, self.sites)
 
     def prepare(
-        self, x: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"]
+        self,
+        x: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,
     ) -> Shaped[Tensor, "n *shape"]:
-        """Inputs as the target takes them: on its device, floats in its precision.
+        """Inputs as the target takes them: on its device, floats in its precision, names packed.
 
         Raises:
-            TargetError: the shape is not the target's, or integers meet floats.
+            TargetError: the shape is not the target's, integers meet floats, or names are missing.
         """
-        tensor = torch.as_tensor(x)
+        tensor = pack(self.graph.parts, x) if isinstance(x, Mapping) else torch.as_tensor(x)
         if tuple(tensor.shape[1:]) != self.input_shape:
             raise TargetError(
                 f"an input has shape {tuple(tensor.shape[1:])}; the target takes {self.input_shape}"
@@ -117,20 +130,30 @@ class Target:
     @cached_property
     def positions(self) -> dict[str, int]:
         """How many vectors of one input every use's weight is applied to, by the use's node."""
-        found: dict[str, int] = {}
+        return {node: positions for node, (positions, _) in self.vectors.items()}
 
-        def count(use: Use) -> Handler:
+    @cached_property
+    def vectors(self) -> dict[str, tuple[int, int]]:
+        """The same, and how many numbers such a vector and what is made of it have together."""
+        found: dict[str, tuple[int, int]] = {}
+
+        def look(use: Use) -> Handler:
             def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
                 operand, _ = use.operands(args)
-                found[use.node] = math.prod(operand.shape[1:-1])
-                return operator(*args)
+                y = operator(*args)
+                positions = math.prod(operand.shape[1:-1])
+                found[use.node] = positions, operand.shape[-1] + y.numel() // positions
+                return y
 
             return call
 
-        zeros = torch.zeros(1, *self.input_shape, dtype=self.input_dtype, device=self.device)
         with torch.no_grad():
-            self.run(zeros, {use.node: count(use) for use in self.uses})
+            self.run(self.zeros(), {use.node: look(use) for use in self.uses})
         return found
+
+    def zeros(self) -> Shaped[Tensor, "1 *shape"]:
+        """An input of nothing but zeros."""
+        return torch.zeros(1, *self.input_shape, dtype=self.input_dtype, device=self.device)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -166,31 +189,3 @@ class Target:
                 else str(tensor.item()).encode()
             )
         return digest.hexdigest()
-
-
-def check_uses(target: Target, batch: Tensor) -> None:
-    """Refuse a target that applies a weight to anything but one or more vectors per input."""
-
-    def check(use: Use) -> Handler:
-        def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
-            operand, _ = use.operands(args)
-            if operand.shape[0] != len(batch):
-                raise TargetError(
-                    f"the weight {use.site} is applied to a tensor of shape "
-                    f"{tuple(operand.shape)} for {len(batch)} inputs; the first axis must be theirs"
-                )
-            return operator(*args)
-
-        return call
-
-    with torch.no_grad():
-        target.run(batch, {use.node: check(use) for use in target.uses})
-
-
-def check_outputs(outputs: Tensor, n: int) -> None:
-    """Refuse a target whose outputs are not one finite-width vector of floats per input."""
-    if outputs.ndim != 2 or outputs.shape[0] != n or not outputs.is_floating_point():
-        raise TargetError(
-            f"the target's output for {n} inputs has shape {tuple(outputs.shape)}; "
-            f"one vector per input, [{n}, d], is supported"
-        )

@@ -4,46 +4,62 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from types import BuiltinFunctionType
-from typing import Any
+from typing import Any, cast
 
 import torch
-from jaxtyping import Shaped
 from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import OutputKind
 
+from apd.adapted import Example, adapted, own_name
 from apd.errors import TargetError
-from apd.graph import CONSTANTS, Graph, Node, operator_named
+from apd.export import count, export, reason
+from apd.graph import CONSTANTS, Graph, Node, allowed_operator
+from apd.rewrite import rewrite
+
+HALVES = (torch.float16, torch.bfloat16)
+ASSERTION = "aten._assert_tensor_metadata.default"
+
+# part of an operator's name -> why a target that calls it cannot be decomposed
+REASONS = {
+    "dropout": "it is random even in evaluation (nn.Dropout is not)",
+    "bernoulli": "it is random",
+    "rand": "it is random",
+    "multinomial": "it is random",
+    "item": "it makes one number of all inputs, and every input must have its own",
+    "_assert_scalar": "the shapes depend on the inputs' values",
+    "operator.": "the shapes depend on the inputs' values",
+    "nonzero": "the shapes depend on the inputs' values",
+    "embedding_bag": "give it as an embedding and a mean or a sum",
+    "embedding_renorm": "it changes the weights (max_norm of an embedding)",
+}
 
 
-def trace(
-    module: nn.Module, example: Shaped[Tensor, "n *shape"]
-) -> tuple[Graph, dict[str, Tensor]]:
+def trace(module: nn.Module, example: Example, output: str = "") -> tuple[Graph, dict[str, Tensor]]:
     """Record what a module computes in evaluation mode, without changing the module.
 
     Args:
-        module: any network `torch.export` can follow, of one input.
-        example: two or more inputs; the batch size is free in the graph.
+        module: any network `torch.export` can follow.
+        example: two or more inputs, by name where there are several; the batch size is free in the
+            graph.
+        output: which of its outputs is meant (`apd.outputs`).
 
     Returns:
         The graph, and private copies of the tensors it reads, by dotted name.
 
     Raises:
-        TargetError: the module cannot be followed, or calls an operator that is not supported.
+        TargetError: the module cannot be followed, calls an operator that is not supported, or has
+            no such output.
     """
-    frozen = copy.deepcopy(module).eval().requires_grad_(False)
-    program = export(frozen, in_precision_of(frozen, example))
+    whole, x, parts = adapted(frozen_copy(module), example, output)
+    program = export(whole, x)
     signature = program.graph_signature
-    inputs, outputs = list(signature.user_inputs), list(signature.user_outputs)
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise TargetError(
-            f"the target takes {len(inputs)} inputs and returns {len(outputs)} tensors; "
-            "one of each is supported"
-        )
+    rewrite(program.graph, count(program))
     tensors: dict[str, Any] = {**program.state_dict, **program.constants}
-    own_name = {id(tensor): name for name, tensor in reversed(tensors.items())}
-    named = {
-        placeholder: own_name[id(tensors[name])]
+    first_name = {id(tensor): name for name, tensor in reversed(tensors.items())}
+    places = {
+        placeholder: first_name[id(tensors[name])]
         for placeholder, name in {
             **signature.inputs_to_parameters,
             **signature.inputs_to_buffers,
@@ -51,38 +67,46 @@ def trace(
         }.items()
     }
     graph = Graph(
-        input=str(inputs[0]),
-        input_shape=tuple(example.shape[1:]),
-        input_dtype=str(in_precision_of(frozen, example).dtype),
-        tensors=named,
-        nodes=[encode_node(node) for node in program.graph.nodes if node.op == "call_function"],
-        output=str(outputs[0]),
+        input=str(next(iter(signature.user_inputs))),
+        input_shape=tuple(x.shape[1:]),
+        input_dtype=str(x.dtype),
+        parts=parts,
+        tensors={placeholder: own_name(name) for placeholder, name in places.items()},
+        nodes=[encode_node(node) for node in program.graph.nodes if is_computed(node)],
+        output=output_of(program),
     )
-    return graph, {name: tensors[name].detach().clone() for name in named.values()}
+    return graph, {own_name(name): tensors[name].detach().clone() for name in places.values()}
 
 
-def in_precision_of(module: nn.Module, x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-    """Floats in the module's own precision; integers as they are."""
-    dtypes = [tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()]
-    return x.to(dtypes[0]) if dtypes and x.is_floating_point() else x
+def frozen_copy(module: nn.Module) -> nn.Module:
+    """The module in evaluation mode, without gradients, half precisions made single.
 
+    Half a number's digits are too few to tell an attribution from rounding; and the weights
+    themselves lose nothing.
 
-def export(module: nn.Module, example: Shaped[Tensor, "n *shape"]) -> torch.export.ExportedProgram:
-    """`torch.export` with a free batch size, composites kept, in-place calls made functional."""
-    free_batch = ({0: torch.export.Dim.AUTO},)
+    Raises:
+        TargetError: it cannot be copied.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with torch.no_grad():
-                module(example)
-            program = torch.export.export(module, (example,), dynamic_shapes=free_batch)
-            return program.run_decompositions({})
+        frozen = copy.deepcopy(module).eval().requires_grad_(False)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise TargetError(
-            f"the target cannot be traced on {example.dtype} inputs of shape "
-            f"{tuple(example.shape)}: {reason}"
-        ) from error
+        raise TargetError(f"the target cannot be copied: {reason(error)}") from error
+    for tensor in (*frozen.parameters(), *frozen.buffers()):
+        if tensor.dtype in HALVES:
+            tensor.data = tensor.data.float()
+    return frozen
+
+
+def output_of(program: ExportedProgram) -> str:
+    """The name of the value a program returns, beside buffers that it would write to."""
+    kinds = [spec.kind for spec in program.graph_signature.output_specs]
+    returned = cast("tuple[torch.fx.Node, ...]", program.graph.output_node().args[0])
+    return returned[kinds.index(OutputKind.USER_OUTPUT)].name
+
+
+def is_computed(node: torch.fx.Node) -> bool:
+    """Whether a node computes something, and is no placeholder nor an assertion."""
+    return node.op == "call_function" and operator_name(node.target) != ASSERTION
 
 
 def encode_node(node: torch.fx.Node) -> Node:
@@ -92,13 +116,26 @@ def encode_node(node: torch.fx.Node) -> Node:
         TargetError: the operator is not supported.
     """
     op = operator_name(node.target)
-    operator_named(op)
+    if allowed_operator(op) is None:
+        raise TargetError(f"{caller(node)} calls {op}, which is not supported{why(op)}")
     return Node(
         name=node.name,
         op=op,
         args=[encode(arg) for arg in node.args],
         kwargs={name: encode(arg) for name, arg in node.kwargs.items()},
     )
+
+
+def caller(node: torch.fx.Node) -> str:
+    """The innermost module whose forward makes a call, by its dotted name."""
+    path = [own_name(name) for name, _ in node.meta.get("nn_module_stack", {}).values()]
+    name = path[-1] if path else ""
+    return f"the target's {name}" if name else "the target"
+
+
+def why(op: str) -> str:
+    """Why an operator is not supported, where that is not plain."""
+    return next((f": {reason}" for part, reason in REASONS.items() if part in op), "")
 
 
 def operator_name(target: Any) -> str:

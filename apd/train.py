@@ -6,23 +6,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd import losses, schedules
 from apd.components import Components
 from apd.config import Config
-from apd.gradient import Gradient
-from apd.masked import masked_captures
-from apd.masks import batch_topk
+from apd.exercise import moments, projections
+from apd.gradient import Gradient, Pass
+from apd.masked import masked_captures, own_outputs
 from apd.memory import keep_freed_memory
+from apd.objectives import OBJECTIVES, Objective, Selection
 from apd.optimiser import descend
-from apd.pairs import Pairs
 from apd.products import unfilled
 from apd.scales import Scales, scales_of
 from apd.sites import Factors
-from apd.sparsity import Phase, phase_of, search_steps
-from apd.strength import Strength, strength_of
+from apd.sparsity import Phase, phase_of
 from apd.target import Target
 from apd.training import Training, settle, start_over, try_slower
 
@@ -38,7 +37,9 @@ class Step:
         step: its number, from 0.
         faithfulness, minimality, simplicity: the losses over the target's scales (dimensionless: 1
             is what no components give, and for simplicity what typical mechanisms give).
-        active: k per input at this step.
+        active: components an input was run on, k; under the objective lp, those that counted.
+        reconstruction: the loss of the hidden outputs, over what no components give.
+        amounts: what stands for s_c(x), summed over components: k, or the L_p loss.
     """
 
     step: int
@@ -46,6 +47,8 @@ class Step:
     minimality: float
     simplicity: float
     active: float
+    reconstruction: float = 0.0
+    amounts: float = 0.0
 
 
 def train(
@@ -63,17 +66,27 @@ def train(
         training: where to go on from; `begin` gives the start.
     """
     keep_freed_memory()
-    strength = strength_of(target, training.components, reference[:1], config.projections)
+    components = training.components
+    objective = OBJECTIVES[config.objective].of(target, components, reference, config)
     scales = scales_of(target, reference, config)
+    search = objective.search_steps(config)
     for step in range(training.step, config.steps):
-        phase = phase_of(step, training.attempt.began, config)
-        if step == search_steps(config) > 0:
+        phase = phase_of(step, search, training.attempt.began, config.steps)
+        if step == search > 0:
             start_over(training, target, config)
-        training.sparsity.steer(phase, training.components.count, config)
+        objective.steer(training.sparsity, phase, components.count)
         with torch.no_grad(), unfilled():
-            record = advance(target, reference, config, training, scales, strength, phase)
+            record = advance(target, reference, config, training, scales, objective, phase)
             if phase.settles(config):
-                settle(training, target, scales.mechanisms, config.merging)
+                exercised = projections(moments(target, reference, generator_of(config, step)))
+                settle(
+                    training,
+                    target,
+                    scales.mechanisms,
+                    config.merging,
+                    record.active,
+                    exercised,
+                )
         training.sparsity.see(record.minimality)
         training.step = step + 1
         separating = phase.progress < config.release_end
@@ -88,37 +101,32 @@ def advance(
     config: Config,
     training: Training,
     scales: Scales,
-    strength: Strength,
+    objective: Objective,
     phase: Phase,
 ) -> Step:
     """One step down the gradient of the weighted losses."""
     components, sparsity = training.components, training.sparsity
     generator = generator_of(config, training.step)
     x = batch(reference, config, generator)
-    outputs, mask = active_sets(strength, components, x, sparsity.active, generator)
-    usage = mask.to(target.dtype).mean(0)
-    pairs = Pairs.of(mask, target.dtype, config.rank)
+    selection = objective.select(components, x, sparsity.active, generator)
 
     gaps = components.residual(target)
     faithfulness = losses.faithfulness(gaps) / scales.weights
-    with torch.enable_grad():
-        masked, captures = masked_captures(target, components, x, pairs)
-        minimality = losses.OUTPUT_LOSSES[config.loss](outputs, masked) / scales.outputs
-        errors = torch.autograd.grad(config.minimality * minimality, [c.y for c in captures])
+    minimality, reconstruction, masked = masked_pass(
+        target, components, x, selection, config, scales
+    )
     sizes = losses.sizes(components)
-    typical = scales.simplicity * sparsity.expected(config)
-    simplicity = losses.simplicity(sizes, usage, config.schatten_p) / typical
+    typical = scales.simplicity * objective.expected(sparsity)
+    simplicity = losses.simplicity(sizes, selection.amounts, config.schatten_p) / typical
     penalty = sparsity.patience(config) * schedules.release(
         phase.progress, config.release_start, config.release_end
     )
+    by_size = config.simplicity * penalty / typical
+    price = config.attributions * penalty + by_size * losses.complexity(sizes, config.schatten_p)
     gradient = Gradient(
         sums=losses.faithfulness_gradient(gaps, config.faithfulness / scales.weights),
-        captures=captures,
-        outputs=errors,
-        pairs=pairs,
-        shrinking=losses.simplicity_gradient(
-            sizes, usage * (config.simplicity * penalty / typical), config.schatten_p
-        ),
+        passes=[masked, *selection.passes(price)],
+        shrinking=losses.simplicity_gradient(sizes, selection.amounts * by_size, config.schatten_p),
     )
     rate = (
         training.attempt.pace
@@ -126,9 +134,16 @@ def advance(
         * schedules.learning_rate(phase.progress, config.warmup)
     )
     move(training, gradient, {site: rate * size**0.5 for site, size in scales.mechanisms.items()})
-    training.usage.lerp_(usage, 1 - USAGE_MEMORY)
-    losses_seen = faithfulness.item(), minimality.item(), simplicity.item()
-    return Step(training.step, *losses_seen, sparsity.active)
+    training.usage.lerp_(selection.usage, 1 - USAGE_MEMORY)
+    return Step(
+        step=training.step,
+        faithfulness=faithfulness.item(),
+        minimality=minimality.item(),
+        simplicity=simplicity.item(),
+        active=selection.active,
+        reconstruction=reconstruction.item(),
+        amounts=selection.amounts.sum().item(),
+    )
 
 
 def generator_of(config: Config, step: int) -> torch.Generator:
@@ -144,17 +159,24 @@ def batch(
     return reference.index_select(0, rows.to(reference.device))
 
 
-def active_sets(
-    strength: Strength,
+def masked_pass(
+    target: Target,
     components: Components,
     x: Shaped[Tensor, "n *shape"],
-    active: float,
-    generator: torch.Generator,
-) -> tuple[Float[Tensor, "n d"], Bool[Tensor, "n C"]]:
-    """The target's outputs and each input's active components, `active` per input on average."""
-    outputs, strengths = strength(components, x, generator)
-    k = min(strengths.numel(), max(1, round(active * len(x))))
-    return outputs, batch_topk(strengths, k)
+    selection: Selection,
+    config: Config,
+    scales: Scales,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Pass]:
+    """The losses of outputs and of hidden outputs over their scales, and the pass they are of."""
+    with torch.enable_grad():
+        masked, captures = masked_captures(target, components, x, selection.pairs)
+        minimality = losses.OUTPUT_LOSSES[config.loss](selection.outputs, masked) / scales.outputs
+        own = own_outputs(target, x, scales.hidden)
+        hidden = {c.use.node: c.y for c in captures}
+        reconstruction = losses.reconstruction(own, hidden, scales.hidden)
+        loss = config.minimality * minimality + config.reconstruction * reconstruction
+        errors = torch.autograd.grad(loss, [c.y for c in captures])
+    return minimality, reconstruction, Pass(captures, errors, selection.pairs)
 
 
 def move(training: Training, gradient: Gradient, lengths: Mapping[str, float]) -> None:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from apd.components import Components, initialise, parallel_pairs
 from apd.config import Config
+from apd.exercise import Sides
+from apd.objectives import OBJECTIVES
 from apd.optimiser import Moments
-from apd.sparsity import Sparsity, search_steps
+from apd.sparsity import Sparsity
 from apd.target import Target
 
 COMPONENTS = (50, 200)
@@ -83,7 +85,8 @@ def begin(target: Target, config: Config) -> Training:
         site: (Moments.of(factors.U), Moments.of(factors.V))
         for site, factors in components.factors.items()
     }
-    attempt = Attempt(search_steps(config), 1.0, math.inf)
+    search = OBJECTIVES[config.objective].search_steps(config)
+    attempt = Attempt(search, 1.0, math.inf)
     return Training(0, components, moments, usage, sparsity, attempt)
 
 
@@ -106,13 +109,19 @@ def try_slower(training: Training, target: Target, config: Config) -> None:
 
 
 def settle(
-    training: Training, target: Target, mechanisms: Mapping[str, float], merging: float
+    training: Training,
+    target: Target,
+    mechanisms: Mapping[str, float],
+    merging: float,
+    active: float,
+    exercised: Mapping[str, Sides],
 ) -> None:
-    """Merge components that are the same, bury the dead, and give them what no other holds.
+    """Merge components that are the same, bury the dead, and give them what no other needs.
 
     A component is dead when it is used less than `DEAD_SHARE` times as often as an average one.
-    What the living leave of the weights has not been needed so far: it is shared out by singular
-    directions, so that the components stay faithful and what no input exercises has names.
+    The living keep what the reference exercises. What they then leave of the weights is shared out
+    by singular directions, so that the components stay faithful and what no input exercises has
+    names.
 
     Args:
         training: changed in place.
@@ -120,17 +129,20 @@ def settle(
         mechanisms: the size of a typical mechanism at every site; less than `SMALLEST_SHARE` of it
             is not worth a component.
         merging: cosine from which two components are the same.
+        active: components an input uses on average.
+        exercised: projections on what the reference exercises, at some of the sites.
     """
     components, usage = training.components, training.usage
     for survivor, merged in parallel_pairs(components, merging):
         components.absorb(survivor, merged)
         usage[survivor] += usage[merged]
         usage[merged] = 0
-    alive = usage > DEAD_SHARE * training.sparsity.active / components.count
+    alive = usage > DEAD_SHARE * active / components.count
     for site, factors in components.factors.items():
         for tensor, moments in zip(factors, training.moments[site], strict=True):
             for zeroed in (tensor, moments.first, moments.second):
                 zeroed.mul_(alive[:, None, None])
+    components.confine(alive, exercised)
     least = {site: SMALLEST_SHARE * size for site, size in mechanisms.items()}
     vacant = (~alive).nonzero().flatten().tolist()
     components.occupy(vacant, components.residual(target), least)

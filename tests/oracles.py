@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 from problems import Problem
+from sklearn.model_selection import KFold
 from torch import Tensor, nn
 from torch.func import functional_call, jvp
 
@@ -269,18 +270,45 @@ def ledoit_wolf(deviations: np.ndarray) -> np.ndarray:
 class Gaussian:
     """The code of `mad.gaussian`, one row at a time."""
 
-    def __init__(self, z: np.ndarray, group: np.ndarray, groups: int):
+    def __init__(self, z: np.ndarray, group: np.ndarray, groups: int, own: float | None = None):
         self.means = group_means(z, group, groups)
         deviations = np.stack([row - self.means[k] for row, k in zip(z, group, strict=True)])
         self.scale = deviations.std(0)
-        self.covariance = ledoit_wolf(deviations / self.scale)
+        self.own = shortest(z, group, groups) if own is None else own
+        self.shared = ledoit_wolf(deviations / self.scale)
+        self.covariance = []
+        for k in range(groups):
+            rows = (deviations / self.scale)[group == k]
+            large = len(rows) >= 20
+            blend = self.own * ledoit_wolf(rows) + (1 - self.own) * self.shared if large else None
+            self.covariance.append(self.shared if blend is None else blend)
 
-    def length(self, row: np.ndarray, k: int, kept: list[int] | None = None) -> float:
-        """Bits of one row under the marginal of the kept coordinates, up to a constant."""
-        kept = list(range(len(row))) if kept is None else kept
+    def length(self, row: np.ndarray, k: int) -> float:
+        """Bits of one row, up to a constant."""
+        ratio = np.linalg.det(self.covariance[k]) / np.linalg.det(self.shared)
+        return self.distance(row, k, list(range(len(row)))) + 0.5 * math.log2(ratio)
+
+    def distance(self, row: np.ndarray, k: int, kept: list[int]) -> float:
+        """The part of these bits that the deviation makes, of the kept coordinates."""
         deviation = ((row - self.means[k]) / self.scale)[kept]
-        precision = np.linalg.inv(self.covariance[np.ix_(kept, kept)])
+        precision = np.linalg.inv(self.covariance[k][np.ix_(kept, kept)])
         return 0.5 * float(deviation @ precision @ deviation) / math.log(2)
+
+
+def shortest(z: np.ndarray, group: np.ndarray, groups: int) -> float:
+    """The own share under which held-out rows are the shortest on average."""
+    return min(
+        (0.0, 0.25, 0.5, 0.75, 0.9), key=lambda own: np.mean(held_out(z, group, groups, own))
+    )
+
+
+def held_out(z: np.ndarray, group: np.ndarray, groups: int, own: float) -> list[float]:
+    """The lengths of rows that the code was not fitted on."""
+    found = []
+    for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
+        fold = Gaussian(z[rows], group[rows], groups, own)
+        found += [fold.length(row, k) for row, k in zip(z[others], group[others], strict=True)]
+    return found
 
 
 # --- p-values and metrics -------------------------------------------------------------------
@@ -319,15 +347,16 @@ class IsotropicGaussian(Gaussian):
     """The ungrouped code with all but the widest directions' variances replaced by their mean."""
 
     def __init__(self, z: np.ndarray, kept: int):
-        super().__init__(z, np.zeros(len(z), dtype=int), 1)
+        super().__init__(z, np.zeros(len(z), dtype=int), 1, own=0.0)
         D = len(self.scale)
-        values, vectors = np.linalg.eig(self.covariance)
+        values, vectors = np.linalg.eig(self.shared)
         order = sorted(range(D), key=lambda j: -values[j])
         rest = np.mean([values[j] for j in order[kept:]])
-        self.covariance = sum(
+        self.shared = sum(
             (values[j] if place < kept else rest) * np.outer(vectors[:, j], vectors[:, j])
             for place, j in enumerate(order)
         )
+        self.covariance = [self.shared]
 
 
 # --- mechanisms, and components removed -----------------------------------------------------
@@ -377,9 +406,62 @@ def outputs_without(problem: Problem, removed: Tensor) -> Tensor:
     parameters = {name: p.detach() for name, p in problem.module.named_parameters()}
     components = shaped_weights(problem)
     rows = []
-    for row, amounts in zip(problem.x, removed.to(problem.x.dtype), strict=True):
+    for row, amounts in zip(problem.x, removed.to(problem.target.dtype), strict=True):
         weights = dict(parameters)
         for component, amount in zip(components, amounts, strict=True):
             weights |= {site: weights[site] - amount * component[site] for site in component}
         rows.append(functional_call(problem.module, weights, (row[None],))[0])
     return torch.stack(rows)
+
+
+# --- objectives -----------------------------------------------------------------------------
+
+
+def sample_topk(strength: Tensor, k: int) -> Tensor:
+    """The k largest entries of every row on, by sorting it (no two may be equal)."""
+    return torch.cat([topk(row[None], k) for row in strength])
+
+
+def jacobians(problem: Problem) -> dict[str, Tensor]:
+    """The derivative of every output along every weight of every site: [n, d, *shape]."""
+    parameters = {name: p.detach() for name, p in problem.module.named_parameters()}
+    found = {}
+    for site in problem.target.sites:
+        weight = parameters[site]
+
+        def outputs(weight: Tensor, site: str = site) -> Tensor:
+            return functional_call(problem.module, {**parameters, site: weight}, (problem.x,))
+
+        units = torch.eye(weight.numel(), dtype=weight.dtype).unflatten(1, weight.shape)
+        along = [derivative(outputs, weight, unit) for unit in units]
+        found[site] = torch.stack(along, dim=2).unflatten(2, weight.shape)
+    return found
+
+
+def attributions(jacobians: dict[str, Tensor], weights: dict[str, Tensor]) -> Tensor:
+    """A(x) of one component [n], from the inner products of its weights with every gradient."""
+    effects = sum(
+        (jacobians[site].flatten(2) * weight.flatten()).sum(2) for site, weight in weights.items()
+    )
+    return rms_over_outputs(effects)
+
+
+def hidden_outputs(module: nn.Module, layer: str, run: Callable[[], object]) -> Tensor:
+    """What a layer puts out while something is run, an input at a time."""
+    seen: list[Tensor] = []
+    handle = module.get_submodule(layer).register_forward_hook(lambda _, __, y: seen.append(y[0]))
+    try:
+        run()
+    finally:
+        handle.remove()
+    return torch.stack(seen)
+
+
+def with_leaves(problem: Problem) -> tuple[Problem, list[Tensor]]:
+    """The same components, made of factors that gradients are taken at."""
+    leaves = [tensor.clone().requires_grad_() for tensor in problem.components.tensors()]
+    factors = {
+        site: Factors(leaves[2 * k], leaves[2 * k + 1])
+        for k, site in enumerate(problem.target.sites)
+    }
+    return dataclasses.replace(problem, components=Components(factors)), leaves

@@ -9,6 +9,8 @@ positions  5  6          9   1, 3  4 -> 8 -> 7, mean-pooled      two weights
 conv       5  3x4, 4x2   9   1, 3  see `conv`: strides and more   all three weights
 conv1d     5  10, 3      7   1, 2  see `conv1d`: groups of one    all three weights
 twice      5  4x5, 2x5   6   1, 2  see `twice`: one weight        both weights
+tokens     5  6          7   1, 3  11 ids -> 4 -> 8 -> 9, pooled  all three weights
+unembed    5  3          6   1, 2  7 ids -> 4 -> 7, tied          both weights
 """
 
 from collections.abc import Callable
@@ -159,6 +161,38 @@ def twice() -> nn.Module:
     )
 
 
+def tokens() -> nn.Module:
+    """Tokens at places of their own and a class token, of which the tokens alone are a site."""
+    draw = numbers(12)
+
+    def formula(net: nn.Module, ids: Tensor) -> Tensor:
+        h = F.embedding(ids, net.table) + F.embedding(torch.arange(6), net.places)
+        h = torch.cat([net.first.expand(ids.shape[0], -1, -1), h], 1) * net.scale
+        return F.linear(F.gelu(h @ net.hidden), net.last).tanh().mean(1)
+
+    return Formula(
+        formula,
+        table=draw(11, 4),
+        places=draw(6, 4),
+        first=draw(1, 1, 4),
+        scale=draw(1, 1, 4),
+        hidden=draw(4, 8),
+        last=0.5 * draw(9, 8),
+    )
+
+
+def unembed() -> nn.Module:
+    """One table that is looked up in two ways, from its end too, and read out with."""
+    draw = numbers(14)
+    return Formula(
+        lambda net, ids: F.linear(
+            (F.embedding(ids, net.table) * net.table[ids - 7] @ net.turn).tanh(), net.table
+        )[:, -1],
+        table=draw(7, 4),
+        turn=draw(4, 4),
+    )
+
+
 # name -> (module, shape of the inputs, C, the higher rank, sites)
 TARGETS = {
     "mlp": (mlp, (9, 5), 11, 2, ("*",)),
@@ -169,16 +203,30 @@ TARGETS = {
     "conv": (conv, (5, 2, 8, 4), 9, 3, ("*",)),
     "conv1d": (conv1d, (5, 3, 10), 7, 2, ("*",)),
     "twice": (twice, (5, 3, 4, 5), 6, 2, ("*",)),
+    "tokens": (tokens, (5, 6), 7, 3, ("*",)),
+    "unembed": (unembed, (5, 3), 6, 2, ("*",)),
 }
 
+# name of a target whose inputs are whole numbers -> how many there are
+IDS = {"tokens": 11, "unembed": 7}
+
 NAMES = [f"{name}-{rank}" for name, row in TARGETS.items() for rank in (1, row[3])]
+
+
+def draw_inputs(name: str, n: int, seed: int) -> Tensor:
+    """Inputs that a target takes."""
+    shape = (n, *TARGETS[name][1][1:])
+    if name in IDS:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(IDS[name], shape, generator=generator)
+    return numbers(seed)(*shape)
 
 
 @cache
 def make_target(name: str) -> tuple[nn.Module, Target, Tensor]:
     """A module, the same as a target, and inputs."""
-    make, shape, _, _, patterns = TARGETS[name]
-    module, x = make(), numbers(5)(*shape)
+    make, (n, *_), _, _, patterns = TARGETS[name]
+    module, x = make(), draw_inputs(name, n, 5)
     return module, Target.of(module, x, patterns), x
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from apd import Target, attribution
-from apd.attribution import rms_attributions, signed_attributions
+from apd.attribution import positional_attributions, rms_attributions, signed_attributions
 from apd.hooks import capture
 
 effects = cache(lambda name: oracles.effects(make_problem(name)))
@@ -39,6 +39,45 @@ def test_signed_attributions_are_derivatives(name):
     slow = torch.stack([effects(name)[n, :, :, problem.chosen[n]] for n in rows])
     assert fast.shape == (len(problem.x), len(problem.target.sites), problem.components.count)
     torch.testing.assert_close(fast, slow, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_positions_and_uses_add_up_to_the_whole_effect(name):
+    problem = make_problem(name)
+    seen = capture(problem.target, problem.x)
+    found = positional_attributions(*seen, problem.components, problem.chosen)
+    whole = sum(part.flatten(1, -2).sum(1) if part.ndim > 2 else part for part in found.values())
+    slow = torch.stack([effects(name)[n, :, :, o].sum(0) for n, o in enumerate(problem.chosen)])
+    torch.testing.assert_close(whole, slow, **TOLERANCE)
+    of_uses = {tuple(use.x.shape[1:-1]) for use in capture(problem.target, problem.x)[1]}
+    assert set(found) == of_uses
+
+
+def test_the_effect_at_a_position_is_the_derivative_along_a_component_there_alone():
+    """As if every position had a weight of its own, which are all the same."""
+    draw = numbers(23)
+    W, last = draw(8, 4), draw(7, 8)
+
+    def outputs(x: Tensor, own: Tensor) -> Tensor:
+        h = torch.stack([linear(x[:, p], own[p]) for p in range(6)], 1)
+        return linear(h.tanh().prod(1), last)
+
+    x, chosen = draw(5, 6, 4), torch.arange(5) % 7
+    module = Formula(
+        lambda net, x: linear(linear(x, net.W).tanh().prod(1), net.last), W=W, last=last
+    )
+    target = Target.of(module, x)
+    components = random_components(target, 9, 2, draw)
+    found = positional_attributions(*capture(target, x), components, chosen)
+    assert set(found) == {(6,), ()}
+    own = W.repeat(6, 1, 1)
+    for p in range(6):
+        for c in range(9):
+            along = torch.zeros_like(own)
+            along[p] = components.component(c)["W"]
+            slow = oracles.derivative(lambda own: outputs(x, own), own, along)
+            expected = slow.gather(1, chosen[:, None]).squeeze(1)
+            torch.testing.assert_close(found[(6,)][:, p, c], expected, **TOLERANCE)
 
 
 @pytest.mark.usefixtures("way")

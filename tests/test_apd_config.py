@@ -11,7 +11,15 @@ def test_no_settings_are_the_defaults():
 
 
 def test_settings_survive_json():
-    config = Config(components=7, active=1.5, sites=("a.*", "b"), loss="kl", seed=2**62)
+    config = Config(
+        components=7,
+        active=1.5,
+        sites=("a.*", "b"),
+        loss="kl",
+        seed=2**62,
+        objective="exact-k",
+        hidden=("b",),
+    )
     assert Config.model_validate_json(config.model_dump_json()) == config
     assert Config.of(config.model_dump(mode="json")) == config
 
@@ -37,6 +45,11 @@ def test_settings_survive_json():
         ("schatten_p", 0),
         ("merging", 1.5),
         ("loss", "mae"),
+        ("objective", "top-k"),
+        ("attributions", -1),
+        ("attribution_p", 0),
+        ("hidden", "a.*"),
+        ("reconstruction", -0.1),
         ("sites", 3),
         ("decompose", 0),
         ("decompose", 1),

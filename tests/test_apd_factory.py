@@ -8,6 +8,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from apd import TargetError, load_factory
+from apd.factory import load_weights
 
 SOURCE = """
 import torch
@@ -93,14 +94,52 @@ def test_damaged_weights_are_refused(tmp_path):
         assert_weights_refused(path)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"2.bias": None}, r"they lack 2\.bias$"),
+        ({"4.weight": torch.zeros(3, 4)}, r"the target has no 4\.weight$"),
+        ({"0.weight": torch.zeros(7, 6)}, r"0\.weight is \(7, 6\), the target's \(7, 5\)$"),
+        ({"0.weight": torch.zeros(7, 5).long()}, r"0\.weight holds torch\.int64"),
+        (
+            dict.fromkeys(("0.weight", "0.bias", "2.weight", "2.bias")) | {"a": torch.zeros(3)},
+            r"they lack 0\.weight; they lack 0\.bias; they lack 2\.weight \(and 2 more\)$",
+        ),
+    ],
+)
+def test_weights_of_another_network_are_refused(tmp_path, change, said):
     path = tmp_path / "weights.safetensors"
-    net = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 4))
-    state = net.state_dict()
-    for other in (
-        {name: tensor for name, tensor in state.items() if name != "2.bias"},
-        {**state, "4.weight": torch.zeros(3, 4)},
-        {**state, "0.weight": torch.zeros(7, 6)},
-    ):
-        save_file(other, path)
-        assert_weights_refused(path)
+    state = {**saved(path).state_dict(), **change}
+    save_file({name: tensor for name, tensor in state.items() if tensor is not None}, path)
+    assert_weights_refused(path)
+    with pytest.raises(TargetError, match=said):
+        load_factory("somebodys:net", path)
+
+
+class Tied(nn.Module):
+    """One tensor under two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.readout = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+        self.readout.weight = self.table.weight
+
+
+@pytest.mark.parametrize("names", [["table"], ["readout"], ["readout", "table"]])
+def test_tied_weights_are_given_under_any_of_their_names(tmp_path, names):
+    weight = torch.arange(15.0).view(5, 3)
+    save_file({f"{name}.weight": weight.clone() for name in names}, tmp_path / "w.safetensors")
+    module = Tied()
+    load_weights(module, tmp_path / "w.safetensors")
+    assert torch.equal(module.table.weight, weight)
+    assert module.readout.weight is module.table.weight
+
+
+def test_weights_of_another_precision_are_taken_in_the_modules_own(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    state = saved(path).state_dict()
+    save_file({name: tensor.half() for name, tensor in state.items()}, path)
+    made = load_factory("somebodys:net", path)
+    for name, tensor in made.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, state[name].half().float())

@@ -107,6 +107,39 @@ def test_json_keeps_infinities():
         assert torch.equal(read.run(target.state, x, {}), target(x))
 
 
+EVERYDAY = {
+    "one minus": lambda h: 1 - h,
+    "other types": lambda h: (h > 0).float() + h.to(torch.float32).double() + h.long(),
+    "positions": lambda h: h + torch.arange(4) + torch.arange(1, 5) * torch.ones(4),
+    "zeros": lambda h: torch.cat([h, h.new_zeros(h.shape[0], 2), torch.zeros_like(h)], 1),
+    "one hot": lambda h: h + F.one_hot(h.argmax(1), 4),
+    "choices": lambda h: torch.where(h > 0, h, 0.0).masked_fill(h > 1, torch.tensor(3.0)),
+    "parts": lambda h: torch.stack([h.chunk(2, 1)[1], *h.view(-1, 2, 2).unbind(1)], 1).flatten(1),
+    "norms": lambda h: F.rms_norm(h, (4,)) + h / h.norm(dim=1, keepdim=True) - h.std(1)[:, None],
+    "logic": lambda h: ((h > 0) & (h < 1) | (h > 2) ^ (h < -1)).double() * h,
+    "gates": lambda h: F.glu(h) + F.silu(h).chunk(2, 1)[0] + F.relu6(h)[:, :2],
+    "powers": lambda h: torch.exp2(h) + h.logsumexp(1, keepdim=True) + h.clip(0, 1).cumprod(1),
+}
+
+
+@pytest.mark.parametrize("name", EVERYDAY)
+def test_everyday_operators_are_supported(name):
+    formula, draw = EVERYDAY[name], numbers(72)
+    module = Formula(lambda net, x: formula(F.linear(x, net.W)).double(), W=draw(4, 6))
+    x = draw(9, 6)
+    target = Target.of(module, x)
+    torch.testing.assert_close(target(x), module(x).detach())
+    assert Graph.model_validate_json(target.graph.model_dump_json()) == target.graph
+
+
+def test_what_is_viewed_may_have_gaps():
+    """A product filled up to whole tiles and cut out again is not contiguous."""
+    draw = numbers(73)
+    module = Formula(lambda net, x: F.linear(x, net.W).view(x.shape[0], -1), W=draw(3, 6))
+    x = draw(9, 5, 6)
+    torch.testing.assert_close(Target.of(module, x)(x), module(x).detach())
+
+
 def test_handlers_stand_in_for_calls_by_name():
     problem = make_problem("mlp-1")
     (use,) = problem.target.sites["4.weight"].uses

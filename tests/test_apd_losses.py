@@ -1,4 +1,4 @@
-"""The three losses, against loops over every weight, output and singular value."""
+"""The losses, against loops over every weight, output, attribution and singular value."""
 
 import math
 
@@ -109,3 +109,48 @@ def test_the_gradient_of_simplicity_is_finite_at_zero():
     sizes = losses.sizes(Components({"W": dead}))
     for by in losses.simplicity_gradient(sizes, torch.ones(2).double(), 0.5)["W"]:
         assert torch.equal(by, torch.zeros_like(by))
+
+
+def test_complexity_is_what_a_component_costs_the_simplicity_loss(problem):
+    sizes, usage = losses.sizes(problem.components), usage_of(problem).requires_grad_()
+    (slow,) = torch.autograd.grad(losses.simplicity(sizes, usage, 0.9), usage)
+    torch.testing.assert_close(losses.complexity(sizes, 0.9), slow, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("p", P)
+def test_attributions_are_means_of_powers(p):
+    effects = numbers(63)(4, 9, 7)
+    slow = [
+        sum(math.sqrt(sum(e**2 for e in effects[:, n, c].tolist())) ** p for n in range(9)) / 9
+        for c in range(7)
+    ]
+    assert losses.attributions(effects, p).tolist() == pytest.approx(slow, rel=1e-9)
+
+
+@pytest.mark.parametrize("p", P)
+def test_the_gradient_of_attributions_is_that_of_their_weighted_sum(p):
+    effects, weights = numbers(63)(4, 9, 7).requires_grad_(), numbers(64)(7)
+    (slow,) = torch.autograd.grad((weights * losses.attributions(effects, p)).sum(), effects)
+    fast = losses.attributions_gradient(effects.detach(), weights, p)
+    torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-14)
+
+
+def test_the_gradient_of_attributions_is_zero_where_nothing_is_attributed():
+    fast = losses.attributions_gradient(torch.zeros(4, 9, 7), torch.ones(7), 0.5)
+    assert torch.equal(fast, torch.zeros(4, 9, 7))
+
+
+def test_reconstruction_is_the_mean_over_places_of_the_scaled_error():
+    own = {"a": numbers(65)(9, 4), "b": numbers(66)(9, 3, 5)}
+    masked = {"b": numbers(67)(9, 3, 5), "c": numbers(68)(9, 2), "a": numbers(69)(9, 4)}
+    scales = {"a": torch.tensor(2.0).double(), "b": torch.tensor(0.25).double()}
+    errors = [oracles.mse(own[k].flatten(1), masked[k].flatten(1)) for k in ("a", "b")]
+    slow = (errors[0] / 2 + errors[1] / 0.25) / 2
+    assert losses.reconstruction(own, masked, scales).item() == pytest.approx(slow, rel=1e-12)
+
+
+def test_reconstruction_of_nothing_is_zero_and_of_no_components_one():
+    own = {"a": numbers(65)(9, 4)}
+    assert losses.reconstruction({}, {"a": own["a"]}, {}).item() == 0
+    zeros, scales = {"a": torch.zeros(9, 4).double()}, {"a": own["a"].square().mean()}
+    assert losses.reconstruction(own, zeros, scales).item() == pytest.approx(1)

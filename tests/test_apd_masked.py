@@ -3,12 +3,12 @@
 import oracles
 import pytest
 import torch
-from problems import random_mask
+from problems import make_problem, make_target, random_mask
 
 from apd import masked
-from apd.gradient import Gradient
+from apd.gradient import Gradient, Pass
 from apd.losses import faithfulness_gradient, simplicity_gradient, sizes
-from apd.masked import masked_captures, masked_outputs
+from apd.masked import masked_captures, masked_outputs, own_outputs
 from apd.pairs import Pairs
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -71,12 +71,11 @@ def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, 
     components, outputs = problem.components, oracles.forward(problem.module, problem.x)
     outputs_now, captures = masked_captures(problem.target, components, problem.x, pairs)
     error = (outputs_now - outputs).square().mean()
+    errors = torch.autograd.grad(COEFFICIENTS[1] * error, [c.y for c in captures])
     gaps = components.residual(problem.target)
     gradient = Gradient(
         sums=faithfulness_gradient(gaps, torch.tensor(COEFFICIENTS[0], dtype=torch.float64)),
-        captures=captures,
-        outputs=torch.autograd.grad(COEFFICIENTS[1] * error, [c.y for c in captures]),
-        pairs=pairs,
+        passes=[Pass(captures, errors, pairs)],
         shrinking=simplicity_gradient(
             sizes(components), COEFFICIENTS[2] * mask.double().mean(0), P
         ),
@@ -90,3 +89,39 @@ def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, 
             fast = [torch.cat([part[k] for part in parts]) for k in (0, 1)]
         for found, expected in zip(fast, slow, strict=False):
             torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-9)
+
+
+def test_own_outputs_leave_biases_aside():
+    module, target, x = make_target("mlp")
+    first, _, third = (use.node for use in target.uses)
+    own = own_outputs(target, x, [first, third])
+    hidden = module[:4](x)
+    assert set(own) == {first, third}
+    torch.testing.assert_close(own[first], x @ module[0].weight.T, **TOLERANCE)
+    torch.testing.assert_close(own[third], hidden @ module[4].weight.T, **TOLERANCE)
+
+
+def test_own_outputs_of_a_weight_used_twice_are_two():
+    module, target, x = make_target("tms")
+    own = own_outputs(target, x, [use.node for use in target.uses])
+    low = x @ module.W.T
+    for found, expected in zip(own.values(), (low, low @ module.W), strict=True):
+        torch.testing.assert_close(found, expected, **TOLERANCE)
+
+
+def test_components_that_sum_to_the_weights_compute_what_the_target_computes(problem):
+    weights = {site: problem.target.weight(site) for site in problem.target.sites}
+    halves = oracles.whole(
+        [{site: share * w for site, w in weights.items()} for share in (0.3, 0.7)]
+    )
+    pairs = Pairs.dense(torch.ones(len(problem.x), 2, dtype=torch.bool), torch.float64)
+    _, captures = masked_captures(problem.target, halves, problem.x, pairs)
+    own = own_outputs(problem.target, problem.x, [use.node for use in problem.target.uses])
+    assert len(own) == len(captures)
+    for capture in captures:
+        torch.testing.assert_close(own[capture.use.node], capture.y, **TOLERANCE)
+
+
+def test_with_no_uses_named_the_network_is_not_run():
+    problem = make_problem("mlp-1")
+    assert own_outputs(problem.target, torch.zeros(2, 99), []) == {}

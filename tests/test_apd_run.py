@@ -13,9 +13,11 @@ from torch import nn
 from torch.nn.functional import linear
 
 import apd
+import apd.block
 import apd.run
+import mad
 from apd import Config, ReferenceError, RunError, TargetError
-from apd.run import training_rows
+from apd.reference import training_rows
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,19 @@ def test_explaining_all_outputs_is_their_root_mean_square(case):
     close(attributions, oracles.rms_over_outputs(effects.sum(1)))
 
 
+@pytest.mark.parametrize("output", ["predicted", 3])
+def test_attributions_at_positions_add_up_to_those_explained(output):
+    problem = make_problem("positions-1")
+    config = Config(components=9, steps=4, batch_size=16)
+    run = apd.decompose(problem.target, numbers(126)(40, 6, 4), config)
+    x = problem.x.numpy()
+    outputs, attributions = run.explain(x, output)
+    same, found = run.explain_positions(x, output)
+    assert np.array_equal(same, outputs)
+    assert {places: part.shape for places, part in found.items()} == {(6,): (5, 6, 9)}
+    close(found[(6,)].sum(1), attributions)
+
+
 def test_masked_outputs_are_those_of_the_active_components(case):
     run, seen, _ = case
     mask = random_mask(9, 11)
@@ -84,12 +99,49 @@ def test_a_run_says_what_it_is(case):
     assert run.ranks.max() <= 2 * 3
 
 
-@pytest.mark.parametrize(("rank", "rows"), [(1, 1024), (100, 256), (10**5, 128)])
+@pytest.mark.parametrize(("rank", "rows"), [(1, 1024), (100, 256), (10**4, 128)])
 def test_the_larger_a_decomposition_the_fewer_rows_at_once(case, rank, rows):
     """Numbers per row: 2 * 11 * rank parts at each of three sites, and 35 between the layers."""
     run = case[0]
     config = run.config.model_copy(update={"rank": rank})
     assert dataclasses.replace(run, config=config).rows_at_once == rows
+
+
+class Readout(nn.Module):
+    """A table, a layer on every token and its outputs at the last."""
+
+    def __init__(self, rows, width, outputs):
+        super().__init__()
+        self.table, self.layer = nn.Embedding(rows, width), nn.Linear(width, outputs)
+
+    def forward(self, x):
+        return self.layer(self.table(x).tanh())
+
+
+def of_tokens(positions: int, rows: int, components: int) -> apd.Run:
+    """A run of one step."""
+    reference = torch.randint(rows, (9, positions), generator=torch.Generator().manual_seed(3))
+    config = Config(components=components, steps=1, batch_size=2)
+    return apd.decompose(Readout(rows, 12, 6), reference, config)
+
+
+@pytest.mark.parametrize(("positions", "rows"), [(5, 1024), (60, 256), (3000, 128)])
+def test_the_more_positions_a_target_has_the_fewer_rows_at_once(positions, rows):
+    """Numbers per position: 13 and 18 at the two uses, 2 * 11 parts at each of them."""
+    assert of_tokens(positions, 9, 11).rows_at_once == rows
+
+
+def test_a_block_of_rows_fits_into_memory(monkeypatch):
+    """90 positions, each of 2 * (2 * 11) parts, 13 + 18 numbers at uses, 12 + 12 + 6 computed."""
+    run = of_tokens(90, 9, 11)
+    numbers_of_a_row = 90 * (22 + 13 + 22 + 18) + 90 * (12 + 12 + 6) + 6
+    for bound, rows in ((128, 128), (127, 64), (16, 16), (1.5, 1), (0.1, 1)):
+        monkeypatch.setattr(apd.block, "MOST_NUMBERS", int(bound * numbers_of_a_row))
+        assert run.rows_at_once == rows
+
+
+def test_rows_of_a_table_that_no_token_names_take_no_memory():
+    assert of_tokens(5, 9000, 11).rows_at_once == of_tokens(5, 9, 11).rows_at_once
 
 
 def test_a_share_of_the_reference_is_trained_on_and_the_rest_is_unseen(case):
@@ -158,6 +210,81 @@ def test_other_targets_decompose_faithfully(name):
     run = apd.decompose(problem.target, numbers(113)(80, *problem.x.shape[1:]), config)
     assert run.steps[-1].faithfulness < 0.35 * run.steps[0].faithfulness
     assert run.steps[-1].minimality < 0.1 * run.steps[0].minimality
+
+
+# --- several inputs, chosen outputs -----------------------------------------------------------
+
+
+class Weighed(nn.Module):
+    """Tokens weighed by numbers of their own, logits at every one of them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table, self.layer = nn.Embedding(13, 4), nn.Linear(4, 3)
+
+    def forward(self, tokens, weights):
+        h = (self.table(tokens) * weights[..., None]).cumsum(1)
+        return {"logits": self.layer(h), "hidden": h}
+
+
+def weighed(n: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(n)
+    weights = rng.normal(size=(n, 5)).astype(np.float32)
+    return {"tokens": rng.integers(13, size=(n, 5)), "weights": weights}
+
+
+@pytest.fixture(scope="module")
+def named():
+    config = Config(components=9, steps=4, batch_size=16, output="logits[2]")
+    return apd.decompose(Weighed(), weighed(120), config)
+
+
+def test_a_network_of_several_inputs_is_decomposed(named):
+    x, module = weighed(7), Weighed()
+    expected = module(*(torch.from_numpy(array) for array in x.values()))["logits"][:, 2]
+    outputs, attributions = named.explain(named.pack(x), "predicted")
+    np.testing.assert_allclose(outputs, expected.detach(), rtol=1e-5, atol=1e-6)
+    assert attributions.shape == (7, 9)
+    assert named.input_shape == (10,)
+
+
+def test_rows_of_several_inputs_that_were_trained_on_are_known(named):
+    x = named.pack(weighed(120))
+    assert named.unseen_rows(x).tolist() == [n for n in range(120) if n not in named.rows]
+    detector = mad.Detector.fit(named, x)
+    whole, some = detector.score(x), detector.score(x[30:50])
+    assert np.array_equal(some.bits, whole.bits[30:50])
+    assert np.isfinite(whole.bits).all()
+
+
+def test_a_saved_run_of_several_inputs_is_the_same(named, tmp_path):
+    named.save(tmp_path / "run")
+    again, x = apd.load(tmp_path / "run"), weighed(7)
+    assert again.fingerprint == named.fingerprint
+    assert np.array_equal(again.pack(x), named.pack(x))
+    assert np.array_equal(
+        again.explain(again.pack(x), "all")[1], named.explain(named.pack(x), "all")[1]
+    )
+
+
+def test_inputs_without_names_are_no_inputs_by_name(case):
+    with pytest.raises(TargetError, match="takes one input, which has no name"):
+        case[0].pack({"x": np.zeros((3, 5))})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"weights": np.full((120, 5), np.nan, np.float32)}, "weights holds NaN or infinity in r"),
+        ({"tokens": np.zeros((1, 5), np.int64)}, "tokens has too few inputs"),
+        ({"tokens": np.zeros((119, 5), np.int64)}, "there are 119 of tokens, 120 of weights"),
+        ({"tokens": np.full((120, 5), 13)}, "fails on tokens"),
+    ],
+)
+def test_a_reference_of_several_inputs_is_refused_by_their_names(change, said):
+    with pytest.raises(apd.ApdError, match=said):
+        apd.decompose(Weighed(), weighed(120) | change, Config(steps=1, output="logits"))
 
 
 # --- what is refused ------------------------------------------------------------------------

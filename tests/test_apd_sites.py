@@ -3,9 +3,10 @@
 import pytest
 import torch
 from problems import Formula, make_problem, numbers
-from torch.nn.functional import linear
+from torch.nn.functional import embedding, layer_norm, linear
 
 from apd import Target, TargetError
+from apd.hooks import capture
 from apd.sites import Factors, LinearUse, TransposedUse, find_sites
 
 N, P, C, M, I, O = 5, 6, 7, 2, 4, 3  # noqa: E741
@@ -114,6 +115,8 @@ def test_all_sites_of_the_problems_are_found(problem):
         ("conv-1", {"0.weight": 1, "3.weight": 1, "7.weight": 1}),
         ("conv1d-1", {"first": 1, "deep": 1, "last": 1}),
         ("twice-1", {"W": 2, "last": 1}),
+        ("tokens-1", {"table": 1, "hidden": 1, "last": 1}),
+        ("unembed-1", {"table": 3, "turn": 1}),
     ],
 )
 def test_sites_come_in_graph_order_with_all_their_uses(name, expected):
@@ -125,6 +128,23 @@ def sites_of(target: Target, *patterns: str) -> list[str]:
     return list(find_sites(target.graph, target.state, patterns))
 
 
+# where a weight meets what is not, or not only, its input's own
+SHARED = {
+    "reversed": lambda net, x: linear(x.flip(0), net.W).flip(0),
+    "flattened and reversed": lambda net, x: linear(
+        x[:, None].expand(-1, 3, -1).flatten(0, 1).flip(0), net.W
+    ).flip(0)[::3],
+    "centred": lambda net, x: linear(x - x.mean(0), net.W) * 0 + x[:, :4],
+    "one row": lambda net, x: linear(x[:1].detach() * 0 + 1, net.W) + x[:, :4],
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_a_weight_that_meets_other_inputs_vectors_is_refused(name):
+    draw = numbers(44)
+    assert "the weight W is applied to" in refusal(SHARED[name], x=draw(2, 6), W=draw(4, 6))
+
+
 def test_patterns_are_shell_wildcards():
     target = make_problem("mlp-1").target
     assert sites_of(target, "[02].weight") == ["0.weight", "2.weight"]
@@ -134,6 +154,19 @@ def test_patterns_are_shell_wildcards():
 def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is():
     with pytest.raises(TargetError, match=r"'encoder\.\*'.*0\.weight, 2\.weight, 4\.weight"):
         sites_of(make_problem("mlp-1").target, "0.weight", "encoder.*")
+
+
+def test_patterns_after_an_exclamation_mark_leave_weights_whole():
+    target = make_problem("mlp-1").target
+    assert sites_of(target, "*", "!2.weight") == ["0.weight", "4.weight"]
+    assert sites_of(target, "[02].*", "!0.*", "!4.*") == ["2.weight"]
+    assert sites_of(target, "!0.*") == ["2.weight", "4.weight"]
+    with pytest.raises(TargetError, match=r"'!encoder\.\*'.*0\.weight, 2\.weight, 4\.weight"):
+        sites_of(target, "*", "!encoder.*")
+    with pytest.raises(TargetError, match=r"leave nothing of 0\.weight, 2\.weight, 4\.weight"):
+        sites_of(target, "2.*", "!*.weight")
+    with pytest.raises(TargetError, match=r"the sites \[\] leave nothing of 0\.weight"):
+        sites_of(target)
 
 
 def refusal(formula, patterns=("*",), x=None, **parameters) -> str:
@@ -151,6 +184,7 @@ def test_a_weight_that_never_runs_is_refused_by_name_unless_left_out():
     message = refusal(lambda net, x: linear(x, net.W), **parameters)
     assert "spare" in message
     assert "never used" in message
+    assert "sites = ['*', '!spare']" in message
     target = Target.of(Formula(lambda net, x: linear(x, net.W), **parameters), draw(9, 6), ("W",))
     assert list(target.sites) == ["W"]
 
@@ -209,16 +243,86 @@ def test_a_site_applied_to_something_else_than_the_batch_is_refused():
     assert "W" in message
 
 
-@pytest.mark.parametrize(
-    "formula",
-    [
-        lambda net, x: linear(x.transpose(0, 1), net.W).mean(0),
-        lambda net, x: linear(x.flatten(0, 1), net.W).unflatten(0, (-1, 7)).mean(1),
-    ],
-)
-def test_a_site_whose_first_axis_is_not_the_batch_is_refused(formula):
+MOVED = {
+    "second": lambda net, x: linear(x.transpose(0, 1), net.W).mean(0),
+    "last but one": lambda net, x: linear(x.permute(1, 0, 2)[None], net.W)[0].mean(0),
+    "ahead": lambda net, x: linear(x.flatten(0, 1), net.W).unflatten(0, (-1, 7)).mean(1),
+    "behind": lambda net, x: linear(x.transpose(0, 1).flatten(0, 1), net.W).view(7, -1, 4).mean(0),
+    "between": lambda net, x: (
+        linear(x.unflatten(1, (7, 1)).transpose(0, 1).reshape(-1, 6), net.W)
+        .reshape(7, x.shape[0], 4)
+        .mean(0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_the_inputs_axis_is_brought_to_the_front(name):
     draw = numbers(41)
-    assert "W" in refusal(formula, x=draw(5, 7, 6), W=draw(4, 6))
+    module, x = Formula(MOVED[name], W=draw(4, 6)), draw(5, 7, 6)
+    target = Target.of(module, x)
+    torch.testing.assert_close(target(x), module(x).detach())
+    (use,) = target.uses
+    (found,) = capture(target, x)[1]
+    torch.testing.assert_close(found.x.reshape(x.shape), x)
+    assert target.positions == {use.node: 7}
+
+
+# name of a weight -> (what it does to h [n, 6, 4], its shape)
+BIASES = {
+    "added": (lambda net, h: h + net.added, (6, 4)),
+    "sliced": (lambda net, h: h + net.sliced[:, : h.shape[1]], (1, 9, 4)),
+    "beside": (lambda net, h: torch.cat([net.beside.expand(h.shape[0], -1, -1), h], 1), (1, 2, 4)),
+    "subtracted": (lambda net, h: h - net.subtracted[None], (6, 4)),
+    "repeated": (
+        lambda net, h: torch.cat([net.repeated.repeat(h.shape[0], 1, 1), h], 1),
+        (1, 2, 4),
+    ),
+    "instead": (lambda net, h: torch.where(h > 0, h, net.instead), (1, 1, 4)),
+    "scaling": (lambda net, h: h * net.scaling, (1, 1, 4)),
+    "normed": (lambda net, h: layer_norm(h, (6, 4), net.normed), (6, 4)),
+    "placed": (lambda net, h: h + embedding(torch.arange(6), net.placed), (9, 4)),
+    "indexed": (lambda net, h: h + net.indexed[torch.arange(6)], (9, 4)),
+    "together": (lambda net, h: h + (net.together + embedding(torch.arange(6), net.fixed)), (6, 4)),
+}
+
+
+@pytest.mark.parametrize("name", BIASES)
+def test_tensors_that_act_as_biases_stay_whole(name):
+    """Nothing is applied to an input through them, so there is nothing to attribute."""
+    way, shape = BIASES[name]
+    draw = numbers(42)
+    module = Formula(
+        lambda net, x: way(net, linear(x, net.W)).mean(1), W=draw(4, 5), **{name: draw(*shape)}
+    )
+    module.register_buffer("fixed", draw(7, 4))
+    x = draw(3, 6, 5)
+    target = Target.of(module, x)
+    assert list(target.sites) == ["W"]
+    torch.testing.assert_close(target(x), module(x).detach())
+    with pytest.raises(TargetError, match=f"no weight of the target matches '{name}'; it has W"):
+        Target.of(module, x, (name,))
+
+
+# what looks like a bias, but has a part in what is done to inputs -> the operator to blame
+NO_BIASES = {
+    "merged": (lambda net, h: linear(h, net.merged + net.fixed), (4, 4), "aten.add"),
+    "gated": (lambda net, h: h * net.gated, (6, 4), "aten.mul"),
+    "summed": (lambda net, h: (h[:, :, None] * net.summed).sum(-1), (3, 4), "aten.mul"),
+    "both": (lambda net, h: linear(h, net.both)[:, :4] + net.both, (4, 4), "aten.add"),
+}
+
+
+@pytest.mark.parametrize("name", NO_BIASES)
+def test_weights_that_are_no_biases_are_not_left_out_in_silence(name):
+    way, shape, blamed = NO_BIASES[name]
+    draw = numbers(43)
+    module = Formula(
+        lambda net, x: way(net, linear(x, net.W)).flatten(1), W=draw(4, 5), **{name: draw(*shape)}
+    )
+    module.register_buffer("fixed", draw(4, 4))
+    with pytest.raises(TargetError, match=f"the weight {name} is used by {blamed}"):
+        Target.of(module, draw(3, 6, 5))
 
 
 def test_buffers_stay_whole():

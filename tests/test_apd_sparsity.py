@@ -9,30 +9,32 @@ from apd.sparsity import Phase, Sparsity, phase_of, search_steps
 
 CONFIG = Config(steps=1000, search=0.2, batch_size=50)
 COMPONENTS = 80
+LEAST = 1 / 50  # one pair in a batch
 
 
 def settled(error: float, phase: Phase, start: float, config: Config = CONFIG, steps: int = 2000):
     """k after many steps at one point of training that leave one error."""
     sparsity = Sparsity(start, start, start, error)
     for _ in range(steps):
-        sparsity.steer(phase, COMPONENTS, config)
+        sparsity.steer(phase, COMPONENTS, LEAST, config)
     return sparsity
 
 
 def test_the_search_comes_first_and_the_shares_are_of_the_rest():
-    assert phase_of(0, 200, CONFIG) == Phase(True, 0, 200)
-    assert phase_of(199, 200, CONFIG) == Phase(True, 199, 200)
-    assert phase_of(200, 200, CONFIG) == Phase(False, 0, 800)
-    assert phase_of(600, 200, CONFIG).progress == 0.5
-    assert phase_of(650, 300, CONFIG) == Phase(False, 350, 700)  # a second attempt
-    settling = [step for step in range(1000) if phase_of(step, 200, CONFIG).settles(CONFIG)]
+    assert search_steps(CONFIG) == 200
+    assert phase_of(0, 200, 200, 1000) == Phase(True, 0, 200)
+    assert phase_of(199, 200, 200, 1000) == Phase(True, 199, 200)
+    assert phase_of(200, 200, 200, 1000) == Phase(False, 0, 800)
+    assert phase_of(600, 200, 200, 1000).progress == 0.5
+    assert phase_of(650, 200, 300, 1000) == Phase(False, 350, 700)  # a second attempt
+    settling = [s for s in range(1000) if phase_of(s, 200, 200, 1000).settles(CONFIG)]
     assert settling == [200 + 480]
 
 
 def test_a_given_k_needs_no_search():
     given = Config(steps=1000, active=2.0)
     assert search_steps(given) == 0
-    assert phase_of(0, 0, given) == Phase(False, 0, 1000)
+    assert phase_of(0, 0, 0, 1000) == Phase(False, 0, 1000)
     assert Sparsity.of(COMPONENTS, given).expected(given) == 2.0
 
 
@@ -41,7 +43,7 @@ def test_k_falls_where_the_error_is_small_and_rises_where_it_is_large():
     assert settled(0.05, phase, 4.0, steps=1).active < 4
     assert settled(0.20, phase, 4.0, steps=1).active > 4
     assert settled(CONFIG.separation, phase, 4.0).active == 4
-    assert settled(0.01, phase, 4.0).active == 1 / 50  # one pair in a batch
+    assert settled(0.01, phase, 4.0).active == LEAST
     assert settled(0.90, phase, 4.0).active == COMPONENTS / 4
 
 
@@ -50,10 +52,10 @@ def test_the_decomposition_holds_no_more_than_was_found():
     phase = Phase(False, 50, 100)
     assert settled(0.9, phase, 4.0).active == 4
     assert settled(0.05, phase, 4.0, steps=1).active < 4
-    assert settled(0.01, phase, 4.0).active == 1 / 50
+    assert settled(0.01, phase, 4.0).active == LEAST
     falling = settled(0.01, phase, 4.0, steps=1)
     before, falling.error = falling.active, 0.2
-    falling.steer(phase, COMPONENTS, CONFIG)
+    falling.steer(phase, COMPONENTS, LEAST, CONFIG)
     assert before < falling.active <= 4
 
 
@@ -61,7 +63,7 @@ def test_a_plant_that_answers_is_brought_to_the_error_aimed_at():
     """Contributions uniform on [0, 1], the weakest dropped: k of 3 leaves (1 - k / 3)^3."""
     sparsity = Sparsity.of(COMPONENTS, CONFIG)
     for step in range(1000):
-        sparsity.steer(Phase(True, step, 1000), COMPONENTS, CONFIG)
+        sparsity.steer(Phase(True, step, 1000), COMPONENTS, LEAST, CONFIG)
         sparsity.see(max(0.0, 1 - sparsity.active / 3) ** 3)
     exact = 3 * (1 - CONFIG.separation ** (1 / 3))
     assert sparsity.held == pytest.approx(exact, rel=0.05)
@@ -71,7 +73,7 @@ def test_a_plant_that_answers_is_brought_to_the_error_aimed_at():
 def test_the_decomposition_narrows_to_what_the_search_found():
     for step, k in [(0, 20), (120, math.sqrt(20 * 0.8)), (239, 0.8)]:
         found = Sparsity(3.0, 0.8, 0.8, 0.5)
-        found.steer(Phase(False, step, 800), COMPONENTS, CONFIG)
+        found.steer(Phase(False, step, 800), COMPONENTS, LEAST, CONFIG)
         assert found.active == pytest.approx(k, rel=0.02)
         assert found.held == 0.8
 

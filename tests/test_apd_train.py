@@ -8,14 +8,16 @@ import math
 import oracles
 import pytest
 import torch
-from problems import Problem, make_problem, numbers
+from problems import Formula, Problem, make_problem, numbers, random_mask
 
 import apd
-from apd import Config, recovery
+from apd import Config, ConfigError, recovery
 from apd.losses import OUTPUT_LOSSES
+from apd.objectives import OBJECTIVES
+from apd.objectives.batch_topk import active_sets
 from apd.scales import scales_of
 from apd.strength import strength_of
-from apd.train import active_sets, batch, generator_of, train
+from apd.train import batch, generator_of, masked_pass, train
 from apd.training import begin, component_count, settle
 
 
@@ -114,6 +116,124 @@ def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses(projection
             torch.testing.assert_close(new - old, step, rtol=1e-5, atol=1e-9)
 
 
+# --- hidden outputs -------------------------------------------------------------------------
+
+# target -> layers that are hidden, by the pattern that names their weights
+LAYERS = {
+    "mlp-2": ("[02].*", ("0", "2")),
+    "partial-3": ("0.weight", ("0",)),
+    "conv-3": ("[03].*", ("0", "3")),
+}
+
+
+def hidden_of(problem: Problem, layer: str) -> torch.Tensor:
+    """What a layer of the target puts out, its bias aside."""
+    bias = problem.module.get_submodule(layer).bias
+    with torch.no_grad():
+        y = oracles.hidden_outputs(
+            problem.module, layer, lambda: oracles.forward(problem.module, problem.x)
+        )
+    return y if bias is None else y - bias.view(-1, *[1] * (y.ndim - 2))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_masked_pass_is_to_reproduce_outputs_and_hidden_outputs(name):
+    """The losses of inputs run alone, and the gradients of both at every component."""
+    problem, (pattern, layers) = make_problem(name), LAYERS[name]
+    config = Config(hidden=(pattern,), minimality=1.7, reconstruction=0.6, batch_size=8)
+    scales = scales_of(problem.target, problem.x, config)
+    objective = OBJECTIVES["batch-topk"].of(problem.target, problem.components, problem.x, config)
+    mask = random_mask(len(problem.x), problem.components.count)
+    selection = objective.chosen(problem.target(problem.x), mask, 1.0)
+    minimality, reconstruction, own = masked_pass(
+        problem.target, problem.components, problem.x, selection, config, scales
+    )
+
+    made, leaves = oracles.with_leaves(problem)
+    outputs = oracles.masked_run(made, mask)
+    missing = [hidden_of(problem, layer).square().mean() for layer in layers]
+    targets = [
+        oracles.hidden_outputs(
+            problem.module, layer, lambda: oracles.forward(problem.module, problem.x)
+        )
+        for layer in layers
+    ]
+    found = [
+        oracles.hidden_outputs(problem.module, layer, lambda: oracles.masked_run(made, mask))
+        for layer in layers
+    ]
+    errors = [(a - b).square().mean() for a, b in zip(found, targets, strict=True)]
+    slow = sum(e / m for e, m in zip(errors, missing, strict=True)) / len(layers)
+    assert reconstruction.item() == pytest.approx(slow.item(), rel=1e-9)
+    error = (outputs - oracles.forward(problem.module, problem.x)).square().mean() / scales.outputs
+    assert minimality.item() == pytest.approx(error.item(), rel=1e-9)
+    slopes = torch.autograd.grad(1.7 * error + 0.6 * slow, leaves, materialize_grads=True)
+    expected = iter(slopes)
+    for site, factors in problem.components.factors.items():
+        parts = own.at(site, factors, slice(0, problem.components.count))
+        for side in (0, 1):
+            total = sum(part[side] for part in parts)
+            torch.testing.assert_close(total, next(expected), rtol=1e-7, atol=1e-9)
+
+
+def test_hidden_outputs_are_recorded_and_one_without_components():
+    target, x = make_problem("mlp-2").target, reference()
+    config = Config(components=6, steps=5, batch_size=150, hidden=("2.*",))
+    training = begin(target, config)
+    for tensor in training.components.tensors():
+        tensor.zero_()
+    first = next(train(target, x, config, training))
+    assert first.reconstruction == pytest.approx(1, rel=0.3)  # a batch is not the whole reference
+    assert first.minimality == pytest.approx(1, rel=0.3)
+    plain = next(
+        train(target, x, Config(components=6, steps=5), begin(target, Config(components=6)))
+    )
+    assert plain.reconstruction == 0
+
+
+def test_hidden_outputs_are_learned_where_they_are_asked_for():
+    """The same training ends nearer to the hidden outputs it was asked to reproduce."""
+    target, x = make_problem("mlp-2").target, reference()
+    ends = []
+    for weight in (0.0, 3.0):
+        config = Config(
+            components=6,
+            active=2.0,
+            steps=30,
+            batch_size=32,
+            hidden=("0.*", "2.weight"),
+            reconstruction=weight,
+        )
+        steps = list(train(target, x, config, begin(target, config)))
+        ends.append(sum(step.reconstruction for step in steps[-10:]) / 10)
+    assert ends[1] < 0.8 * ends[0]
+
+
+@pytest.mark.parametrize("pattern", ["1.weight", "0.bias", "*.weights", ""])
+def test_a_hidden_output_that_is_not_there_is_refused_with_those_that_are(pattern):
+    config = Config(components=6, steps=5, hidden=("0.*", pattern))
+    with pytest.raises(ConfigError) as caught:
+        apd.decompose(make_problem("mlp-1").target, reference(), config)
+    assert str(caught.value) == (
+        f"setting 'hidden': no site matches {pattern!r}; there are 0.weight, 2.weight, 4.weight"
+    )
+
+
+def test_a_hidden_output_of_nothing_is_refused():
+    module = Formula(
+        lambda net, x: x @ net.W + (-x.square() @ net.dead.square()).relu() @ net.out,
+        W=numbers(1)(5, 3),
+        dead=numbers(2)(5, 4),
+        out=numbers(3)(4, 3),
+    )
+    target = apd.Target.of(module, reference()[:2], ("W", "out"))
+    with pytest.raises(apd.ReferenceError, match="the output of out is zero"):
+        apd.decompose(target, reference(), Config(steps=5, hidden=("out",)))
+
+
+# --- k over training ------------------------------------------------------------------------
+
+
 def test_a_given_k_is_narrowed_to_held_and_raised_in_the_end():
     config = Config(components=12, active=0.5, steps=40, batch_size=16)
     run = apd.decompose(make_problem("mlp-1").target, reference(), config)
@@ -205,12 +325,12 @@ def settled(usage: list[float], active: float, cosine: float = 0.8) -> tuple:
 
     Nothing is worth a component of its own, so the dead stay zero.
     """
-    before, training, steps, target = unsettled(usage, active)
-    settle(training, target, dict.fromkeys(target.sites, 1e9), cosine)
+    before, training, steps, target = unsettled(usage)
+    settle(training, target, dict.fromkeys(target.sites, 1e9), cosine, active, {})
     return before, training, steps
 
 
-def unsettled(usage: list[float], active: float) -> tuple:
+def unsettled(usage: list[float]) -> tuple:
     problem = make_problem("mlp-2")
     config = Config(components=7, active=1.0, rank=2, batch_size=16, steps=50)
     training = begin(problem.target, config)
@@ -220,14 +340,13 @@ def unsettled(usage: list[float], active: float) -> tuple:
     for U, V in training.components.factors.values():
         U[4], V[4] = 0.5 * U[1], V[1]
     training.usage.copy_(torch.tensor(usage))
-    training.sparsity.active = active
     return copy_of(training.components), training, steps, problem.target
 
 
 def test_the_dead_hold_what_the_living_leave_by_singular_directions():
-    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], active=1.0)
+    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
     kept = copy_of(training.components)
-    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0)
+    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0, {})
     gaps = {
         site: target.weight(site) - kept.component(0)[site] - kept.component(1)[site]
         for site in target.sites
@@ -243,12 +362,12 @@ def test_the_dead_hold_what_the_living_leave_by_singular_directions():
 
 
 def test_what_is_too_small_for_a_component_is_given_to_none():
-    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0], active=1.0)
+    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
     first, *_ = target.sites
     gap = target.weight(first) - sum(training.components.component(c)[first] for c in (0, 1))
     values = torch.linalg.svdvals(gap)
     sizes = dict.fromkeys(target.sites, 1e9) | {first: 4 * (values[1] + values[2]).item() / 2}
-    settle(training, target, sizes, 2.0)
+    settle(training, target, sizes, 2.0, 1.0, {})
     assert [is_zero(training.components, c) for c in range(7)] == [False] * 4 + [True] * 3
 
 

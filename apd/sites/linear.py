@@ -83,6 +83,10 @@ class TransposedUse(LinearUse):
         """g . V[c, m]."""
         return onto(g, factors.V)
 
+    def sides(self, read: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor]:
+        """U reads, and V is met by gradients."""
+        return read, adjoint
+
     def gradient(
         self,
         x: Float[Tensor, "n ... o"],

@@ -68,6 +68,10 @@ class Use(ABC):
     def adjoint(self, g: Float[Tensor, "..."], factors: Factors) -> Float[Tensor, "... C m"]:
         """The transpose of `write`: how much each part's writing moves a scalar of gradient g."""
 
+    def sides(self, read: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor]:
+        """What belongs to U and what to V of the two: V reads, and U is met by gradients."""
+        return adjoint, read
+
     @abstractmethod
     def gradient(
         self,

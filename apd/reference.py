@@ -1,0 +1,62 @@
+"""The inputs a decomposition trusts: which it can use, and which of them it trains on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from jaxtyping import Int, Shaped
+from torch import Tensor
+
+from apd.config import Config
+from apd.errors import ReferenceError
+
+FEWEST_ROWS = 2
+
+Reference = Tensor | Mapping[str, Tensor]
+
+
+def tensors_of(reference: Any) -> Reference:
+    """A reference as a tensor, or as tensors by the names of the target's inputs."""
+    if isinstance(reference, Mapping):
+        return {name: torch.as_tensor(array) for name, array in reference.items()}
+    return torch.as_tensor(reference)
+
+
+def first_rows(reference: Reference) -> Reference:
+    """As many rows as it takes to look at a target."""
+    if isinstance(reference, Tensor):
+        return reference[:FEWEST_ROWS]
+    return {name: tensor[:FEWEST_ROWS] for name, tensor in reference.items()}
+
+
+def check_reference(reference: Reference) -> None:
+    """Refuse a reference that cannot be decomposed on.
+
+    Raises:
+        ReferenceError: it has fewer than two rows, or some are not finite.
+    """
+    named = {"the reference": reference} if isinstance(reference, Tensor) else reference
+    for name, x in named.items():
+        if x.ndim == 0 or len(x) < FEWEST_ROWS:
+            raise ReferenceError(f"{name} has too few inputs; at least {FEWEST_ROWS} are needed")
+        bad = (~torch.isfinite(x.flatten(1)).all(1)).nonzero().flatten().tolist()
+        if bad:
+            rows = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+            raise ReferenceError(f"{name} holds NaN or infinity in rows {rows}")
+
+
+def training_rows(n: int, config: Config) -> Int[Tensor, "rows"]:
+    """The seeded choice of the reference rows to train on, in ascending order."""
+    count = max(1, round(config.decompose * n))
+    generator = torch.Generator().manual_seed(config.seed)
+    return torch.randperm(n, generator=generator)[:count].sort().values
+
+
+def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
+    """A hash of inputs: type, shape and every value."""
+    digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
+    digest.update(x.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""Exercise: what no reference input reads or uses is found, and is nobody's who is used."""
+
+import pytest
+import torch
+from problems import FLOAT, Formula, make_problem, numbers
+from torch import nn
+from torch.func import functional_call
+
+from apd import Config, Target
+from apd.exercise import LARGEST, moments, projection, projections
+from apd.sites import TransposedUse
+from apd.training import begin, settle
+
+COIN = torch.Generator().manual_seed(3)
+
+
+def test_moments_of_a_network_with_one_output_are_explicit_sums():
+    draw = numbers(0)
+    x, weights = draw(9, 5), {"A": draw(4, 5), "h": draw(1, 4)}
+    module = Formula(lambda m, x: torch.tanh(x @ m.A.T) @ m.h.T, **weights)
+    target = Target.of(module, x[:2])
+    hidden = torch.tanh(x @ weights["A"].T)
+    slopes = weights["h"] * (1 - hidden**2)
+    found = moments(target, x, COIN)
+    torch.testing.assert_close(found["A"].V, x.T @ x)
+    torch.testing.assert_close(found["A"].U, slopes.T @ slopes)
+    torch.testing.assert_close(found["h"].V, hidden.T @ hidden)
+    torch.testing.assert_close(found["h"].U, torch.full((1, 1), 9.0, dtype=FLOAT))
+
+
+def test_uses_of_a_tied_weight_add_up_on_the_side_that_reads():
+    draw = numbers(1)
+    x, W, h = draw(8, 6), draw(3, 6), draw(1, 6)
+    module = Formula(lambda m, x: (x @ m.W.T @ m.W) @ m.h.T, W=W, h=h)
+    found = moments(Target.of(module, x[:2]), x, COIN)["W"]
+    hidden, first, second = x @ W.T, (h @ W.T).expand(8, 3), h.expand(8, 6)
+    torch.testing.assert_close(found.V, x.T @ x + second.T @ second)
+    torch.testing.assert_close(found.U, first.T @ first + hidden.T @ hidden)
+
+
+@pytest.mark.parametrize("name", ["mlp", "matmul", "positions", "conv", "conv1d", "tokens"])
+def test_a_change_that_nothing_reads_changes_no_output(name):
+    problem = make_problem(f"{name}-1")
+    x = problem.x[:1]
+    found = projections(moments(problem.target, x, COIN))
+    parameters = dict(problem.module.named_parameters())
+    some = False
+    for site in problem.target.sites.values():
+        (use,) = site.uses
+        weight = problem.target.weight(site.name)
+        turned = isinstance(use, TransposedUse)
+        left, right = found[site.name]
+        change = numbers(2)(*weight.shape)
+        unread = change - (left @ change if turned else change @ right)
+        some = some or unread.norm() > 0.1
+        changed = {site.name: (weight + unread).view(parameters[site.name].shape)}
+        expected = problem.module(x)
+        outputs = functional_call(problem.module, changed, (x,))
+        torch.testing.assert_close(outputs, expected, atol=1e-2, rtol=0)
+        moved = {site.name: (weight + change).view(parameters[site.name].shape)}
+        assert (functional_call(problem.module, moved, (x,)) - expected).norm() > 0.1
+    assert some
+
+
+def test_projection_leaves_out_the_least_directions_that_hold_a_ten_thousandth():
+    basis = torch.linalg.qr(numbers(4)(5, 5)).Q
+    values = torch.tensor([1.0, 0.5, 0.01, 1e-4, 0.0], dtype=FLOAT)
+    found = projection(basis @ torch.diag(values) @ basis.T)
+    torch.testing.assert_close(found, basis[:, :3] @ basis[:, :3].T, atol=1e-6, rtol=0)
+
+
+def test_sites_too_wide_to_take_apart_are_left_out():
+    module = nn.Sequential(nn.Linear(LARGEST + 1, 2, bias=False), nn.Linear(2, 1, bias=False))
+    target = Target.of(module, torch.zeros(2, LARGEST + 1))
+    assert list(moments(target, torch.ones(3, LARGEST + 1), COIN)) == ["1.weight"]
+
+
+def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
+    draw = numbers(5)
+    module = Formula(lambda m, x: torch.relu(x @ m.A.T) @ m.B.T, A=draw(4, 6), B=draw(3, 4))
+    reference = draw(400, 6)
+    reference[:, 5] = 0
+    target = Target.of(module, reference[:2])
+    training = begin(target, Config(components=13))
+    living = torch.arange(13) < 7
+    training.usage = living.double()
+    exercised = projections(moments(target, reference, COIN))
+    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0, exercised)
+    held = training.components.factors["A"].V[:, 0, 5].abs()
+    assert held[living].max() < 1e-9
+    assert held[~living].max() > 0.1
+    total = training.components.sum()["A"]
+    torch.testing.assert_close(total[:, 5], module.A.detach()[:, 5])
