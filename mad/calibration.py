@@ -1,9 +1,125 @@
-"""From bits to p-values that hold on any reference-like input."""
+"""From bits to p-values that hold on any reference-like input, and from budgets to an alpha."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
+from scipy.stats import false_discovery_control
+
+from mad.errors import InputError
+
+FEWEST_CALIBRATION = 19
+ROUNDING = 1e-12
+
+
+class CalibrationWarning(UserWarning):
+    """Inputs cannot be flagged at the level asked for, however surprising they are."""
+
+
+@dataclass(frozen=True)
+class Calibration(ABC):
+    """The scores of calibration inputs, and which of them an input's p-value rests on.
+
+    Attributes:
+        bits: their scores, in ascending order.
+        prediction: the class the network predicts for each.
+    """
+
+    bits: Float[np.ndarray, "m"]
+    prediction: Int[np.ndarray, "m"]
+
+    @classmethod
+    def of(cls, bits: Float[np.ndarray, "m"], prediction: Int[np.ndarray, "m"]) -> Calibration:
+        """The calibration by inputs in any order."""
+        order = bits.argsort(kind="stable")
+        return cls(bits[order], prediction[order])
+
+    @abstractmethod
+    def groups(
+        self, prediction: Int[np.ndarray, "n"]
+    ) -> Iterator[tuple[Bool[np.ndarray, "n"], Float[np.ndarray, "_"]]]:
+        """Which inputs' p-values rest on which scores, in ascending order; every input once."""
+
+    def p_values(
+        self, bits: Float[np.ndarray, "n"], prediction: Int[np.ndarray, "n"]
+    ) -> Float[np.ndarray, "n"]:
+        """The conformal p-value of every input within its group; NaN bits give NaN."""
+        p = np.empty(len(bits))
+        for rows, scores in self.groups(prediction):
+            p[rows] = conformal_p_values(bits[rows], scores)
+        return p
+
+    def finest(self, prediction: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+        """The smallest p-value each input could have; it is never flagged at a smaller alpha."""
+        p = np.empty(len(prediction))
+        for rows, scores in self.groups(prediction):
+            p[rows] = 1 / (len(scores) + 1)
+        return p
+
+    @property
+    def finest_alpha(self) -> float:
+        """The smallest p-value there can be; nothing is ever flagged at a smaller alpha."""
+        return 1 / (len(self.bits) + 1)
+
+
+class Pooled(Calibration):
+    """Every p-value rests on all calibration inputs.
+
+    For an input exchangeable with them, P(p <= alpha) <= alpha: on average over the classes, so one
+    class may be flagged more often and another less.
+    """
+
+    def groups(
+        self, prediction: Int[np.ndarray, "n"]
+    ) -> Iterator[tuple[Bool[np.ndarray, "n"], Float[np.ndarray, "_"]]]:
+        """All inputs, on all scores."""
+        yield np.ones(len(prediction), dtype=bool), self.bits
+
+
+class PerClass(Calibration):
+    """A p-value rests on the calibration inputs of the same predicted class (Mondrian).
+
+    For an input exchangeable with the calibration inputs, P(p <= alpha | prediction k) <= alpha for
+    every class k that has at least `FEWEST_CALIBRATION` of them (Vovk, Gammerman and Shafer 2005,
+    section 4.5). The smallest p-value is then 1 / (calibration inputs of the class + 1).
+
+    A class with fewer falls back on all calibration inputs. Of *all* inputs at most a share alpha
+    is then flagged in such classes, taken together; within them, where inputs are rare, the share
+    may be larger, and nothing is promised for any one of them. Over all classes, a share below
+    2 alpha is flagged, and at most alpha where every class has calibration inputs enough.
+    """
+
+    def groups(
+        self, prediction: Int[np.ndarray, "n"]
+    ) -> Iterator[tuple[Bool[np.ndarray, "n"], Float[np.ndarray, "_"]]]:
+        """The inputs of every class on its own scores, and those of small classes on all scores."""
+        classes, counts = np.unique(self.prediction, return_counts=True)
+        large = classes[counts >= FEWEST_CALIBRATION]
+        for k in np.intersect1d(large, prediction):
+            yield prediction == k, self.bits[self.prediction == k]
+        others = ~np.isin(prediction, large)
+        if others.any():
+            yield others, self.bits
+
+
+CALIBRATIONS: dict[str, type[Calibration]] = {"pooled": Pooled, "per-class": PerClass}
+
+
+def calibration_named(name: str) -> type[Calibration]:
+    """The kind of calibration of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in CALIBRATIONS:
+        raise InputError(
+            f"there is no calibration {name!r}; there are {' and '.join(map(repr, CALIBRATIONS))}"
+        )
+    return CALIBRATIONS[name]
 
 
 def conformal_p_values(
@@ -20,3 +136,32 @@ def conformal_p_values(
     """
     at_least = len(calibration) - np.searchsorted(calibration, bits, side="left")
     return np.where(np.isnan(bits), np.nan, (1 + at_least) / (len(calibration) + 1))
+
+
+def alpha_for(alarms_per_day: float | int, inputs_per_day: float | int) -> float:
+    """The alpha at which trusted inputs raise so many alarms a day, at most and on average.
+
+    Raises:
+        InputError: the alarms are not between none and one for every input.
+    """
+    if not 0 < alarms_per_day < inputs_per_day < np.inf:
+        raise InputError(
+            f"{alarms_per_day:g} alarms for {inputs_per_day:g} inputs are no budget; "
+            "more than none and fewer than the inputs are needed"
+        )
+    return alarms_per_day / inputs_per_day
+
+
+def discovery_alpha(p_values: Float[np.ndarray, "n"], fdr: float) -> float:
+    """The alpha at which flags are Benjamini and Hochberg's discoveries; 0 where there are none.
+
+    It is the largest p_(k) with p_(k) <= k fdr / n, p_(1) <= ... <= p_(n) being the p-values in
+    order (Benjamini and Hochberg 1995).
+
+    Args:
+        p_values: of a batch; NaN are left out.
+        fdr: the share of false ones among the discoveries that is allowed, on average.
+    """
+    p = p_values[~np.isnan(p_values)]
+    found = p[false_discovery_control(p) <= fdr * (1 + ROUNDING)]
+    return float(found.max(initial=0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -62,6 +63,12 @@ class Decomposition(Protocol):
         self, x: Shaped[np.ndarray, "n *shape"]
     ) -> Float[np.ndarray, "n d"]:
         """The outputs of all components together, without the residual."""
+        ...
+
+    def outputs_without(
+        self, x: Shaped[np.ndarray, "n *shape"], components: Sequence[int]
+    ) -> Float[np.ndarray, "n d"]:
+        """The outputs without some components; all others and the residual stay."""
         ...
 
     def save(self, directory: Path | str) -> None:

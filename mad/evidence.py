@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from mad.blocks import blocks
 from mad.decomposition import Decomposition
 
 
@@ -62,10 +63,28 @@ def gather(
     )
 
 
-def concatenate(blocks: list[Evidence]) -> Evidence:
+def gather_all(
+    decomposition: Decomposition,
+    x: Shaped[np.ndarray, "n *shape"],
+    explain: str | int,
+    threshold: float,
+) -> Evidence:
+    """The same of any number of inputs, block by block; all of it is in memory in the end."""
+    return concatenate(
+        [
+            gather(decomposition, block, explain, threshold).rows(slice(own))
+            for own, block in blocks([x], decomposition.rows_at_once)
+        ]
+    )
+
+
+def concatenate(parts: list[Evidence]) -> Evidence:
     """The evidence of several blocks as one."""
     return Evidence(
-        **{f.name: np.concatenate([getattr(b, f.name) for b in blocks]) for f in fields(Evidence)}
+        **{
+            f.name: np.concatenate([getattr(part, f.name) for part in parts])
+            for f in fields(Evidence)
+        }
     )
 
 

@@ -1,14 +1,15 @@
 """Gaussian codes for vectors: how many bits one costs more, or fewer, than a typical one.
 
-A code's length is (1/2) log2(e) (z - mean)^T precision (z - mean), up to a constant. Its distance
-from the typical length, in either direction, is the score: for a Gaussian in many dimensions the
-most likely vector is as untypical as an unlikely one (Nalisnick et al. 2019, arXiv 1906.02994).
+A code's length is (1/2) log2(e) (z - mean)^T precision (z - mean) + (1/2) log2 det covariance, up
+to a constant. Its distance from the typical length, in either direction, is the score: for a
+Gaussian in many dimensions the most likely vector is as untypical as an unlikely one (Nalisnick et
+al. 2019, arXiv 1906.02994).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,58 +21,77 @@ FOLDS = 5
 PRIOR_ROWS = 1.0
 SMALLEST_SCALE = 1e-3
 MOST_DIRECTIONS = 64
+OWN_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
+FEWEST_ROWS = 20
+MOST_OWN = 512
 
 
 @dataclass(frozen=True)
 class GaussianCode:
-    """One mean per group, one full covariance for all.
+    """One mean per group, and a covariance that is partly the group's own.
+
+    A group of `FEWEST_ROWS` rows or more has the covariance (1 - own) S + own S_k, where S is that
+    of all rows' deviations and S_k that of its own rows', both shrunk; the others have S
+    (regularised discriminant analysis, Friedman 1989). Of `OWN_SHARES` it is the share under which
+    rows that the code was not fitted on are the shortest.
 
     Attributes:
         means: the mean of every group; a group of n rows borrows from the overall mean as from one
             further row.
-        precision: inverse of the shrunk covariance of the deviations from them.
+        kind: which of the covariances every group has; 0 is S.
+        precision: their inverses.
+        volume: (1/2) log2 of their determinants over that of S.
         typical: the median code length of rows the code was not fitted on (5-fold).
     """
 
     means: Float[np.ndarray, "K D"]
-    precision: Float[np.ndarray, "D D"]
+    kind: Int[np.ndarray, "K"]
+    precision: Float[np.ndarray, "G D D"]
+    volume: Float[np.ndarray, "G"]
     typical: Float[np.ndarray, ""]
 
     @classmethod
     def fit(
         cls, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int
     ) -> GaussianCode:
-        """Fit the code to reference vectors, and its typical length to held-out folds of them."""
+        """Fit the code to reference vectors, its own share and typical length to held-out ones."""
+        held_out: dict[float, list[Float[np.ndarray, "_"]]] = {own: [] for own in OWN_SHARES}
+        for rows, others in folds(len(z)):
+            spread = Spread.of(z[rows], group[rows], groups)
+            for own, lengths in held_out.items():
+                lengths.append(cls._of(spread, own).lengths(z[others], group[others])[0])
+        lengths = {own: np.concatenate(parts) for own, parts in held_out.items()}
+        own = min(OWN_SHARES, key=lambda share: lengths[share].mean())
+        code = cls._of(Spread.of(z, group, groups), own)
+        return replace(code, typical=np.asarray(np.median(lengths[own])))
 
-        def of(rows: Int[np.ndarray, "some"]) -> GaussianCode:
-            means = group_means(z[rows], group[rows], groups)
-            scale, covariance = shrunk_covariance(z[rows] - means[group[rows]])
-            precision = np.linalg.inv(covariance) / np.outer(scale, scale)
-            return cls(means, precision, np.zeros(()))
-
-        def lengths(rows: Int[np.ndarray, "some"], others: Int[np.ndarray, "other"]):
-            return of(rows).lengths(z[others], group[others])[0]
-
-        return replace(of(np.arange(len(z))), typical=held_out_median(lengths, len(z)))
+    @classmethod
+    def _of(cls, spread: Spread, own: float) -> GaussianCode:
+        covariance = (1 - own) * spread.covariance[0] + own * spread.covariance
+        precision = np.linalg.inv(covariance) / np.outer(spread.scale, spread.scale)
+        volume = 0.5 * LOG2_E * np.linalg.slogdet(covariance)[1]
+        return cls(spread.means, spread.kind, precision, volume - volume[0], np.zeros(()))
 
     def lengths(
         self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n D"]]:
         """Code lengths in bits, up to a constant, and by how much each coordinate lengthens them.
 
-        With u = precision deviation, leaving coordinate j out shortens the code by
-        (1/2) log2(e) u_j^2 / precision_jj.
+        With u = precision deviation, leaving coordinate j out takes (1/2) log2(e) u_j^2 /
+        precision_jj off the deviation's part of the code.
 
         Args:
             z: vectors.
             group: the group of each.
         """
-        deviation = z - self.means[group]
-        u = deviation @ self.precision
-        length = np.einsum("nd,nd->n", u, deviation)
+        deviation, kind = z - self.means[group], self.kind[group]
+        u = np.empty_like(deviation)
+        for k in np.unique(kind):
+            np.copyto(u, deviation @ self.precision[k], where=(kind == k)[:, None])
+        square = np.einsum("nd,nd->n", u, deviation)
         np.square(u, out=u)
-        u *= 0.5 * LOG2_E / self.precision.diagonal()
-        return 0.5 * LOG2_E * length, u
+        u *= (0.5 * LOG2_E / self.precision.diagonal(axis1=1, axis2=2))[kind]
+        return 0.5 * LOG2_E * square + self.volume[kind], u
 
     def bits(
         self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]
@@ -79,6 +99,36 @@ class GaussianCode:
         """|code length - typical length|, and by how much each coordinate lengthens the code."""
         lengths, of_coordinates = self.lengths(z, group)
         return np.abs(lengths - self.typical), of_coordinates
+
+
+class Spread(NamedTuple):
+    """What the rows of several groups tell of their distributions.
+
+    Attributes:
+        means: of every group, borrowing from the overall mean.
+        scale: every coordinate's standard deviation from its group's mean.
+        kind: which of the covariances every group has.
+        covariance: in units of the scales, of all rows' deviations first, then of the rows of every
+            group that has one of its own.
+    """
+
+    means: Float[np.ndarray, "K D"]
+    scale: Float[np.ndarray, "D"]
+    kind: Int[np.ndarray, "K"]
+    covariance: Float[np.ndarray, "G D D"]
+
+    @classmethod
+    def of(cls, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int) -> Spread:
+        """Estimate them; no group has a covariance of its own in over `MOST_OWN` coordinates."""
+        means = group_means(z, group, groups)
+        deviations = z - means[group]
+        scale, shared = shrunk_covariance(deviations)
+        fewest = FEWEST_ROWS if z.shape[1] <= MOST_OWN else len(z) + 1
+        own = np.flatnonzero(np.bincount(group, minlength=groups) >= fewest)
+        kind = np.zeros(groups, dtype=np.int64)
+        kind[own] = 1 + np.arange(len(own))
+        rows = [deviations[group == k] / scale for k in own]
+        return cls(means, scale, kind, np.stack([shared, *map(ledoit_wolf, rows)]))
 
 
 @dataclass(frozen=True)
@@ -107,11 +157,8 @@ class WideCode:
     @classmethod
     def fit(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
         """Fit the code to reference vectors, and its typical length to held-out folds of them."""
-
-        def lengths(rows: Int[np.ndarray, "some"], others: Int[np.ndarray, "other"]):
-            return cls._of(z[rows]).lengths(z[others])
-
-        return replace(cls._of(z), typical=held_out_median(lengths, len(z)))
+        lengths = [cls._of(z[rows]).lengths(z[others]) for rows, others in folds(len(z))]
+        return replace(cls._of(z), typical=np.asarray(np.median(np.concatenate(lengths))))
 
     @classmethod
     def _of(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
@@ -155,13 +202,14 @@ def shrunk_covariance(
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
     if floor == 0:
         return scale, np.eye(len(scale))
-    return scale, LedoitWolf(assume_centered=True).fit(deviations / scale).covariance_
+    return scale, ledoit_wolf(deviations / scale)
 
 
-def held_out_median(
-    lengths: Callable[[Int[np.ndarray, "some"], Int[np.ndarray, "other"]], Float[np.ndarray, "m"]],
-    n: int,
-) -> Float[np.ndarray, ""]:
-    """The median of `lengths(rows, others)` over `FOLDS` seeded ways to hold others of n out."""
-    folds = KFold(min(FOLDS, n), shuffle=True, random_state=0).split(np.empty(n))
-    return np.asarray(np.median(np.concatenate([lengths(*fold) for fold in folds])))
+def ledoit_wolf(deviations: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "D D"]:
+    """The covariance of centred rows, shrunk toward a multiple of the identity."""
+    return np.asarray(LedoitWolf(assume_centered=True).fit(deviations).covariance_)
+
+
+def folds(n: int) -> list[tuple[Int[np.ndarray, "some"], Int[np.ndarray, "other"]]]:
+    """`FOLDS` seeded ways to hold some of n rows out."""
+    return list(KFold(min(FOLDS, n), shuffle=True, random_state=0).split(np.empty(n)))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int, Shaped
 
 from mad.blocks import blocks
 from mad.decomposition import Decomposition
-from mad.evidence import Evidence, concatenate, gather, strength_threshold
+from mad.evidence import Evidence, gather, gather_all, strength_threshold
 from mad.scores import SCORES, TOTAL, Score
 
 TOP = 5
@@ -62,12 +62,12 @@ class Profile:
             reference: trusted inputs the components were not trained on.
             explain: which output the attributions are about.
         """
-        parts = list(blocks([reference], decomposition.rows_at_once))
-        strengths = [np.abs(decomposition.explain(x, explain)[1][:own]) for own, x in parts]
+        strengths = [
+            np.abs(decomposition.explain(x, explain)[1][:own])
+            for own, x in blocks([reference], decomposition.rows_at_once)
+        ]
         threshold = strength_threshold(np.concatenate(strengths), decomposition.active)
-        evidence = concatenate(
-            [gather(decomposition, x, explain, threshold).rows(slice(own)) for own, x in parts]
-        )
+        evidence = gather_all(decomposition, reference, explain, threshold)
         ranks = decomposition.ranks
         return cls(
             np.asarray(threshold),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
+
+from mad.calibration import Calibration, CalibrationWarning, discovery_alpha
+from mad.drift import Drift, Tally
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Result:
         components: the components that answer for most bits, in falling order.
         component_bits: the bits they answer for.
         rates: how often the reference used each component.
+        calibration: what the p-values rest on.
     """
 
     bits: Float[np.ndarray, "n"]
@@ -70,10 +75,58 @@ class Result:
     components: Int[np.ndarray, "n top"]
     component_bits: Float[np.ndarray, "n top"]
     rates: Float[np.ndarray, "C"]
+    calibration: Calibration
 
     def flagged(self, alpha: float) -> Bool[np.ndarray, "n"]:
-        """Whether p <= alpha; of reference-like inputs at most a share alpha is, on average."""
+        """Whether p <= alpha; of reference-like inputs at most a share alpha is, on average.
+
+        That is over all classes together, or within a class: see the class of the calibration.
+
+        Warns:
+            CalibrationWarning: some inputs' p-values cannot be so small (`Calibration.finest`).
+        """
+        self._warn(alpha)
         return self.p_value <= alpha
+
+    def discoveries(self, fdr: float = 0.1) -> Bool[np.ndarray, "n"]:
+        """The flags of a batch of which on average at most a share fdr is false.
+
+        By Benjamini and Hochberg (1995), which holds because conformal p-values that rest on one
+        calibration set are positively dependent (PRDS; Bates et al. 2023, arXiv 2104.08279,
+        theorem 2), where the batch's inputs are independent. Calibrated per class, it holds where
+        no class falls back. Unlike p-values, they depend on what came with an input.
+
+        Args:
+            fdr: the share of false ones among the discoveries that is allowed.
+
+        Warns:
+            CalibrationWarning: some inputs' p-values are above fdr, whatever they are.
+        """
+        self._warn(fdr)
+        return self.p_value <= discovery_alpha(self.p_value, fdr)
+
+    def tally(self) -> Tally:
+        """What drift needs to know of these inputs; the sum over parts is that of all of them."""
+        return Tally.of(self.calibration, self.bits[self.finite], self.prediction[self.finite])
+
+    def drift(self) -> Drift:
+        """Whether the batch as a whole differs from the calibration inputs.
+
+        Raises:
+            InputError: no input was scored.
+        """
+        return self.tally().drift()
+
+    def _warn(self, level: float) -> None:
+        finest = self.calibration.finest(self.prediction[self.finite])
+        unreachable = int((finest > level).sum())
+        if unreachable:
+            warnings.warn(
+                f"{unreachable} of {len(finest)} inputs cannot be flagged at {level:g}: the "
+                f"smallest p-value that the calibration allows them is {finest.max():.2g}",
+                CalibrationWarning,
+                stacklevel=3,
+            )
 
     def explain(self, index: int) -> Explanation:
         """The account of one input.
@@ -110,4 +163,5 @@ def concatenate(parts: Sequence[Result]) -> Result:
         components=joined("components"),
         component_bits=joined("component_bits"),
         rates=first.rates,
+        calibration=first.calibration,
     )

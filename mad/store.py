@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from mad.calibration import CALIBRATIONS
 from mad.decomposition import Decomposition
 from mad.errors import StoreError
 from mad.profile import Profile
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]
@@ -49,15 +50,17 @@ def write(directory: Path, detector: Detector) -> None:
     arrays: Arrays = {
         "profiled": detector.profiled,
         "calibrated": detector.calibrated,
-        "calibration": detector.calibration,
+        "accepted": np.asarray(detector.accepted),
         "threshold": detector.profile.threshold,
     }
-    for name, score in detector.profile.scores.items():
-        arrays |= {f"{name}/{key}": array for key, array in pack(score).items()}
+    for name, part in {"calibration": detector.calibration, **detector.profile.scores}.items():
+        arrays |= {f"{name}/{key}": array for key, array in pack(part).items()}
+    kinds = {kind: name for name, kind in CALIBRATIONS.items()}
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "explains": str(detector.explains),
+        "calibration": kinds[type(detector.calibration)],
         "decomposition": package,
         "fingerprint": detector.decomposition.fingerprint,
     }
@@ -82,7 +85,7 @@ def read(directory: Path) -> dict[str, Any]:
     if metadata.get("format_version") != FORMAT_VERSION:
         raise StoreError(
             f"{path} has format version {metadata.get('format_version')}; "
-            f"this version of mad reads {FORMAT_VERSION}"
+            f"this version of mad reads {FORMAT_VERSION}; remove it and fit the detector again"
         )
     decomposition = load_decomposition(directory, metadata.get("decomposition", ""))
     if decomposition.fingerprint != metadata.get("fingerprint"):
@@ -98,7 +101,8 @@ def read(directory: Path) -> dict[str, Any]:
                 arrays["threshold"],
                 {name: unpack(kind, arrays, f"{name}/") for name, kind in SCORES.items()},
             ),
-            "calibration": arrays["calibration"],
+            "calibration": unpack(CALIBRATIONS[metadata["calibration"]], arrays, "calibration/"),
+            "accepted": int(arrays["accepted"]),
         }
     except KeyError as error:
         raise StoreError(f"{path} lacks {error}") from error

@@ -196,10 +196,11 @@ def test_the_profile_learned_how_often_components_are_used(detector, digits):
 
 
 def test_p_values_are_those_of_the_calibration(detector, result):
-    m = len(detector.calibration)
-    assert (np.diff(detector.calibration) >= 0).all()
+    calibration = detector.calibration.bits
+    m = len(calibration)
+    assert (np.diff(calibration) >= 0).all()
     for n in range(0, len(result.bits), 29):
-        at_least = sum(1 for score in detector.calibration if score >= result.bits[n])
+        at_least = sum(1 for score in calibration if score >= result.bits[n])
         assert result.p_value[n] == (1 + at_least) / (m + 1)
     assert result.p_value.min() > 0
     assert result.p_value.max() <= 1
@@ -207,13 +208,39 @@ def test_p_values_are_those_of_the_calibration(detector, result):
 
 
 def test_the_calibration_is_what_the_calibrated_inputs_score(detector):
-    bits = detector.score(detector.calibrated).bits
-    assert np.array_equal(np.sort(bits), detector.calibration)
+    found = detector.score(detector.calibrated)
+    assert np.array_equal(np.sort(found.bits), detector.calibration.bits)
+    pairs = zip(detector.calibration.bits, detector.calibration.prediction, strict=True)
+    assert sorted(pairs) == sorted(zip(found.bits, found.prediction, strict=True))
 
 
-@pytest.mark.parametrize("alpha", [0.005, 0.01, 0.05, 0.5, 1.0])
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.5, 1.0])
 def test_flagged_means_a_p_value_of_at_most_alpha(result, alpha):
     assert result.flagged(alpha).tolist() == [p <= alpha for p in result.p_value]
+
+
+def test_per_class_p_values_are_counts_within_the_class(detector, x, result):
+    other = detector.calibrating("per-class")
+    found = other.score(x)
+    assert np.array_equal(found.bits, result.bits)
+    calibrated = detector.score(detector.calibrated)
+    classes, counts = np.unique(calibrated.prediction, return_counts=True)
+    large = set(classes[counts >= 19])
+    assert set() < large < set(classes)
+    for n in range(0, len(x), 23):
+        k = result.prediction[n]
+        own = calibrated.bits[(calibrated.prediction == k) | (k not in large)]
+        assert found.p_value[n] == (1 + sum(own >= result.bits[n])) / (len(own) + 1)
+    assert np.array_equal(other.calibrating("pooled").score(x).p_value, result.p_value)
+
+
+def test_a_detector_fitted_per_class_stays_so(detector, digits, x):
+    fitted = mad.Detector.fit(digits.run, digits.toy.reference, calibration="per-class")
+    expected = detector.calibrating("per-class").score(x[:40]).p_value
+    assert np.array_equal(fitted.score(x[:40]).p_value, expected)
+    assert not np.array_equal(expected, detector.score(x[:40]).p_value)
+    for changed in (fitted.explaining(3), fitted.accept(x[:30])):
+        assert type(changed.calibration) is type(fitted.calibration)
 
 
 def test_the_explanation_of_an_input_is_its_row(detector, result):
@@ -262,7 +289,7 @@ def test_clean_inputs_are_flagged_about_as_often_as_alpha(detector, kind, result
     """Within four standard deviations of the inputs' and the calibration's chance together."""
     flagged = result.p_value[kind == "clean"]
     for alpha in (0.05, 0.1, 0.3):
-        spread = alpha * (1 - alpha) * (1 / len(flagged) + 1 / len(detector.calibration))
+        spread = alpha * (1 - alpha) * (1 / len(flagged) + 1 / len(detector.calibrated))
         assert abs((flagged <= alpha).mean() - alpha) <= 4 * math.sqrt(spread)
 
 
@@ -299,7 +326,7 @@ def test_decomposed_profiled_and_calibrated_rows_are_three_parts(detector, digit
 def test_the_seed_picks_the_parts(detector, digits):
     reference = digits.toy.reference
     again = mad.Detector.fit(digits.run, reference.numpy())
-    assert np.array_equal(again.calibration, detector.calibration)
+    assert np.array_equal(again.calibration.bits, detector.calibration.bits)
     other = mad.Detector.fit(digits.run, reference, seed=1)
     assert not np.array_equal(other.profiled, detector.profiled)
     assert len(other.profiled) == len(detector.profiled)
@@ -327,7 +354,7 @@ def test_a_reference_is_used_or_refused_as_too_small(digits, x, n):
         with pytest.raises(mad.ReferenceError, match=r"too small.* 20 and 19 are needed"):
             mad.Detector.fit(digits.run, x[:n])
     else:
-        assert len(mad.Detector.fit(digits.run, x[:n]).calibration) == 19
+        assert len(mad.Detector.fit(digits.run, x[:n]).calibration.bits) == 19
 
 
 def test_a_reference_of_nothing_is_refused(digits, x):
@@ -389,7 +416,7 @@ def test_explaining_one_output_is_about_that_output(detector, digits, x):
     assert other.explains == 3
     assert np.array_equal(other.profiled, detector.profiled)
     assert np.array_equal(other.calibrated, detector.calibrated)
-    assert np.array_equal(other.calibration, np.sort(other.score(other.calibrated).bits))
+    assert np.array_equal(other.calibration.bits, np.sort(other.score(other.calibrated).bits))
     strengths = np.abs(digits.run.explain(x[:50], 3)[1])
     active = strengths >= other.profile.threshold
     found = other.score(x[:50])
@@ -418,6 +445,108 @@ def test_an_output_that_is_not_there_is_refused(detector, output):
 def test_an_output_that_is_not_there_is_refused_from_the_start(digits, output):
     with pytest.raises(mad.InputError, match=r"there is no output .* 0 to 9"):
         mad.Detector.fit(digits.run, digits.toy.reference, explain=output)
+
+
+# --- accepting ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def halves(x, kind) -> tuple[np.ndarray, np.ndarray]:
+    """Look-alikes to accept, and others."""
+    alike = x[kind == "look-alike"]
+    return alike[::2], alike[1::2]
+
+
+@pytest.fixture(scope="module")
+def extended(detector, halves):
+    return detector.accept(halves[0])
+
+
+def test_what_was_accepted_is_usual_and_what_was_not_is_found(
+    detector, extended, x, kind, digits, halves
+):
+    """Look-alikes are off the reference, and flagged until some of them are accepted."""
+    before, after = detector.score(halves[1]), extended.score(halves[1])
+    assert before.flagged(0.01).mean() > 0.5
+    assert after.flagged(0.01).mean() < 0.15
+    assert (after.bits < before.bits).mean() > 0.9
+    anomalies = x[digits.toy.inputs.is_anomaly.numpy()]
+    assert extended.score(anomalies).flagged(0.01).mean() > 0.8
+    assert extended.score(x[kind == "clean"]).flagged(0.01).mean() < 0.05
+
+
+def test_accepted_rows_join_profile_and_calibration(detector, extended, halves):
+    accepted = halves[0]
+    n, p, m = len(accepted), len(detector.profiled), len(detector.calibrated)
+    assert (len(extended.profiled), len(extended.calibrated)) == (
+        p + round(0.6 * n),
+        m + n - round(0.6 * n),
+    )
+    assert np.array_equal(extended.profiled[:p], detector.profiled)
+    assert np.array_equal(extended.calibrated[:m], detector.calibrated)
+    joined = np.concatenate([extended.profiled[p:], extended.calibrated[m:]])
+    assert sorted(rows_in(accepted, joined)) == list(range(n))
+    assert extended.decomposition is detector.decomposition
+    assert (detector.accepted, extended.accepted) == (0, n)
+    assert extended.accept(accepted[:5]).accepted == n + 5
+
+
+def test_accepting_is_fitting_on_both(extended, x):
+    """The profile anew on all profiled rows, the calibration on all calibrated ones."""
+    again = mad.detector.Profile.fit(extended.decomposition, extended.profiled, "predicted")
+    found = extended.score(x[:30])
+    account = again.account(extended.decomposition, extended.calibrated[:1], "predicted")
+    assert np.array_equal(again.threshold, extended.profile.threshold)
+    first = extended.score(extended.calibrated[:1]).bits
+    np.testing.assert_allclose(first, account.total, rtol=1e-4)
+    bits = np.sort(extended.score(extended.calibrated).bits)
+    assert found.p_value.tolist() == [
+        (1 + sum(bits >= score)) / (len(bits) + 1) for score in found.bits
+    ]
+
+
+def test_inputs_like_the_reference_are_flagged_within_the_stated_bound(detector, extended, halves):
+    """p <= alpha among m inputs, a of them accepted, is p <= alpha (m + 1) / (m - a + 1) without.
+
+    With the new scores of the same inputs, which is what the bound is about.
+    """
+    m, a = len(extended.calibrated), len(extended.calibrated) - len(detector.calibrated)
+    bits = extended.score(halves[1]).bits
+    own = extended.score(detector.calibrated).bits
+    for alpha in (0.01, 0.1, 0.5):
+        flagged = extended.score(halves[1]).flagged(alpha)
+        p = np.array([(1 + sum(own >= score)) / (m - a + 1) for score in bits])
+        assert (p[flagged] <= alpha * (m + 1) / (m - a + 1) + 1e-12).all()
+
+
+def test_the_seed_picks_which_accepted_rows_profile(detector, halves):
+    accepted = halves[0][:20]
+    first, again, other = (detector.accept(accepted, seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(first.profiled, again.profiled)
+    assert not np.array_equal(first.profiled, other.profiled)
+
+
+def test_what_is_accepted_comes_in_any_precision(detector, halves):
+    accepted = detector.accept(torch.from_numpy(halves[0][:10]).double())
+    assert accepted.profiled.dtype == detector.profiled.dtype
+    assert np.array_equal(
+        accepted.calibration.bits, detector.accept(halves[0][:10]).calibration.bits
+    )
+
+
+@pytest.mark.parametrize(
+    ("odd", "error", "said"),
+    [
+        (np.zeros((3, 63), np.float32), mad.InputError, r"shape \(63,\)"),
+        (np.zeros((0, 64), np.float32), mad.InputError, "no inputs"),
+        (np.zeros((3, 64), complex), mad.InputError, "complex128"),
+        (np.diag(np.full(64, np.nan)), mad.ReferenceError, "accepted holds NaN .* row 0"),
+        (np.full((3, 64), 1e300), mad.ReferenceError, "infinity"),
+    ],
+)
+def test_what_cannot_be_accepted_is_refused(detector, odd, error, said):
+    with pytest.raises(error, match=said):
+        detector.accept(odd)
 
 
 # --- other networks -------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from mad.scores.score import Bits, Score
 
 @dataclass(frozen=True)
 class AttributionBits(Score):
-    """A Gaussian code of the joint, signed attributions, one mean per predicted class.
+    """A Gaussian code of the joint, signed attributions given the predicted class.
 
     A component answers for the bits by which the code would be shorter without its attribution.
     Two-sided: contributions that are closer to the mean than the reference's are untypical too.

@@ -1,0 +1,65 @@
+"""The detector as cupbearer has them: `train`, then scores of a batch, all in one or by layer.
+
+It is no subclass, so cupbearer need not be installed. What cupbearer calls layers are the terms of
+the score here (`mad.scores`); they add up to it, where cupbearer would take their mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from mad.adapters.fitted import Fitted, as_array, as_tensor
+from mad.scores import TOTAL
+
+
+class MechanisticDetector(Fitted):
+    """Anomalies by how untypical the way is in which a network treats them.
+
+    `Fitted` says what it holds.
+    """
+
+    def train(self, trusted: Any) -> None:
+        """Profile and calibrate on trusted inputs, all in memory; untrusted ones play no part.
+
+        Args:
+            trusted: a task, whose `trusted_data` is meant, or such a dataset itself: inputs, or
+                tuples that begin with one.
+
+        Raises:
+            ReferenceError: too few rows are left, or some are not finite.
+            InputError: they do not have the decomposition's shape, or a setting is none.
+        """
+        rows: Iterable[Any] = getattr(trusted, "trusted_data", trusted)
+        self.fit_rows(np.stack([as_array(torch.as_tensor(input_of(row))) for row in rows]))
+
+    def compute_scores(self, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n"]:
+        """The bits of every input: high = anomalous; NaN where the input is not finite.
+
+        Raises:
+            ReferenceError: nothing has been fitted yet.
+            InputError: the inputs do not have the shape of the reference's.
+        """
+        return as_tensor(self.scored(inputs).bits, beside=inputs)
+
+    def compute_layerwise_scores(
+        self, inputs: Shaped[Tensor, "n ..."]
+    ) -> dict[str, Float[Tensor, "n"]]:
+        """The bits of every term that counts, which add up to `compute_scores`.
+
+        Raises:
+            ReferenceError: nothing has been fitted yet.
+            InputError: the inputs do not have the shape of the reference's.
+        """
+        terms = self.scored(inputs).terms
+        return {name: as_tensor(terms[name], beside=inputs) for name in TOTAL}
+
+
+def input_of(row: Any) -> Any:
+    """An input of a dataset whose rows may be tuples with a label."""
+    return row[0] if isinstance(row, tuple | list) else row

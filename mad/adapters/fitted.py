@@ -1,0 +1,81 @@
+"""What detectors of PyTorch harnesses share: fitted on tensors, they score tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mad.calibration import CALIBRATIONS
+from mad.decomposition import Decomposition
+from mad.detector import Detector
+from mad.errors import ReferenceError
+from mad.result import Result
+
+F = TypeVar("F", bound="Fitted")
+
+
+@dataclass
+class Fitted:
+    """A detector that is there once it has been fitted, or from the beginning.
+
+    Attributes:
+        decomposition: the decomposed network.
+        explain: which output to explain: "predicted", "all" or an index.
+        calibration: "pooled" or "per-class"; see `mad.Detector.fit`.
+        seed: fixes which rows profile and which calibrate.
+        detector: the fitted `mad.Detector`; None before it is.
+    """
+
+    decomposition: Decomposition
+    explain: str | int = "predicted"
+    calibration: str = "pooled"
+    seed: int = 0
+    detector: Detector | None = None
+
+    @classmethod
+    def of(cls: type[F], detector: Detector) -> F:
+        """One that is fitted already, such as `mad.load` reads."""
+        kinds = {kind: name for name, kind in CALIBRATIONS.items()}
+        kind = kinds[type(detector.calibration)]
+        return cls(detector.decomposition, detector.explains, kind, detector=detector)
+
+    def fit_rows(self, x: NDArray[Any]) -> None:
+        """Profile and calibrate on trusted inputs, in the shape the network takes.
+
+        Raises:
+            ReferenceError: too few rows are left, or some are not finite.
+            InputError: they do not have the decomposition's shape, or a setting is none.
+        """
+        self.detector = Detector.fit(
+            self.decomposition,
+            x,
+            explain=self.explain,
+            calibration=self.calibration,
+            seed=self.seed,
+        )
+
+    def scored(self, x: Tensor) -> Result:
+        """What `mad.Detector.score` says of a batch, on whatever device.
+
+        Raises:
+            ReferenceError: nothing has been fitted yet.
+            InputError: the inputs do not have the shape of the reference's.
+        """
+        if self.detector is None:
+            raise ReferenceError("the detector has no reference yet; fit it to trusted inputs")
+        return self.detector.score(as_array(x))
+
+
+def as_array(x: Tensor) -> NDArray[Any]:
+    """The numbers of a tensor."""
+    return x.detach().cpu().numpy()
+
+
+def as_tensor(bits: NDArray[Any], beside: Tensor) -> Tensor:
+    """Bits as a tensor in float64, on the device of another."""
+    return torch.from_numpy(np.ascontiguousarray(bits)).to(beside.device)

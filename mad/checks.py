@@ -1,0 +1,94 @@
+"""What mad refuses to profile, to score or to explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import NDArray
+
+from mad.decomposition import Decomposition
+from mad.errors import InputError, ReferenceError
+
+NUMBERS = "buif"
+
+
+def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
+    """Refuse inputs that are empty or not of the decomposition's shape.
+
+    Raises:
+        InputError: with both shapes.
+    """
+    if x.dtype.kind not in NUMBERS:
+        raise InputError(f"the inputs are {x.dtype}, which is no type of number")
+    if x.ndim == 0 or len(x) == 0:
+        raise InputError("there are no inputs to score")
+    if x.shape[1:] != tuple(decomposition.input_shape):
+        raise InputError(
+            f"an input has shape {x.shape[1:]}; the target takes {decomposition.input_shape}"
+        )
+
+
+def check_output(decomposition: Decomposition, explain: str | int, x: NDArray[Any]) -> None:
+    """Refuse an output to explain that the network does not have.
+
+    Raises:
+        InputError: with those it has.
+    """
+    width = decomposition.explain(x[:1], "predicted")[0].shape[1]
+    if explain not in ("predicted", "all", *range(width)):
+        raise InputError(
+            f"there is no output {explain!r} to explain; "
+            f"there are 'predicted', 'all', and 0 to {width - 1}"
+        )
+
+
+def check_finite(x: NDArray[Any], what: str) -> None:
+    """Refuse trusted inputs that hold NaN or infinity.
+
+    Raises:
+        ReferenceError: with the first row that does.
+    """
+    bad = np.flatnonzero(~finite_rows(x))
+    if len(bad):
+        raise ReferenceError(f"{what} holds NaN or infinity, first in row {bad[0]}")
+
+
+def finite_rows(x: NDArray[Any]) -> Bool[np.ndarray, "n"]:
+    """Whether a row holds neither NaN nor infinity."""
+    return np.asarray(np.isfinite(x).reshape(len(x), -1).all(1))
+
+
+def checked(chunks: Iterable[Any], decomposition: Decomposition) -> Iterator[NDArray[Any]]:
+    """Chunks of inputs as arrays, without the empty ones.
+
+    Raises:
+        InputError: there is no input, one is not of the decomposition's shape, or the type
+            changes.
+    """
+    dtype = None
+    for chunk in chunks:
+        array = np.asarray(chunk)
+        if array.ndim > 0 and len(array) == 0:
+            continue
+        check_shape(array, decomposition)
+        if dtype not in (None, array.dtype):
+            raise InputError(f"the inputs are {dtype} at first, and then {array.dtype}")
+        dtype = array.dtype
+        yield array
+    if dtype is None:
+        raise InputError("there are no inputs to score")
+
+
+def as_type(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Inputs in the precision of others they are to be put with.
+
+    Raises:
+        InputError: they are of another kind of number.
+    """
+    if not np.can_cast(x.dtype, dtype, "same_kind"):
+        raise InputError(f"the inputs are {x.dtype}, and the reference's are {dtype}")
+    with np.errstate(over="ignore"):
+        return x.astype(dtype, copy=False)

@@ -1,0 +1,126 @@
+"""The terms of the account as values of a graph, one function each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from mad.errors import InputError
+from mad.export.graph import FLOAT, Graph, scaled, summed
+from mad.gaussian import LOG2_E, GaussianCode, WideCode
+from mad.scores import (
+    AttributionBits,
+    DescriptionLength,
+    MaskBits,
+    OutputBits,
+    ResidualBits,
+    Score,
+)
+
+
+class Names(NamedTuple):
+    """The values of a graph that hold what `mad.evidence.Evidence` does."""
+
+    outputs: str
+    prediction: str
+    attributions: str
+    active: str
+    masked: str
+    without_residual: str
+
+
+class Term(NamedTuple):
+    """The values that hold what `mad.scores.Bits` does."""
+
+    total: str
+    by_component: str | None = None
+
+
+def term_of(g: Graph, score: Score, evidence: Names) -> Term:
+    """One term of the account.
+
+    Raises:
+        InputError: it is of a kind that cannot be exported.
+    """
+    if type(score) not in TERMS:
+        raise InputError(f"the score {type(score).__name__} cannot be exported")
+    return TERMS[type(score)](g, score, evidence)
+
+
+def mask_bits(g: Graph, score: MaskBits, evidence: Names) -> Term:
+    """What it costs to say of every component whether it is active."""
+    on, off = (g.constant(-np.log2(p)) for p in (score.rate, 1 - score.rate))
+    each = g.call("Where", evidence.active, on, off)
+    return Term(summed(g, each), each)
+
+
+def attribution_bits(g: Graph, score: AttributionBits, evidence: Names) -> Term:
+    """The Gaussian code of the attributions, given the prediction."""
+    return gaussian(g, score.code, g.cast(evidence.attributions, FLOAT), evidence.prediction)
+
+
+def output_bits(g: Graph, score: OutputBits, evidence: Names) -> Term:
+    """The code of what the active components leave unexplained."""
+    lost = g.call("Sub", evidence.outputs, evidence.masked)
+    return Term(wide(g, score.code, g.cast(lost, FLOAT)))
+
+
+def residual_bits(g: Graph, score: ResidualBits, evidence: Names) -> Term:
+    """The code of what no component owns."""
+    lost = g.call("Sub", evidence.outputs, evidence.without_residual)
+    return Term(wide(g, score.code, g.cast(lost, FLOAT)))
+
+
+def description_length(g: Graph, score: DescriptionLength, evidence: Names) -> Term:
+    """The price of the active components."""
+    cost = g.constant(score.cost.astype(FLOAT))
+    return Term(summed(g, g.call("Mul", g.cast(evidence.active, FLOAT), cost)))
+
+
+TERMS: Mapping[type[Score], Callable[..., Term]] = {
+    MaskBits: mask_bits,
+    AttributionBits: attribution_bits,
+    OutputBits: output_bits,
+    ResidualBits: residual_bits,
+    DescriptionLength: description_length,
+}
+
+
+def gaussian(g: Graph, code: GaussianCode, z: str, group: str) -> Term:
+    """`GaussianCode.bits`."""
+    deviation = g.call("Sub", z, g.call("Gather", g.constant(code.means), group))
+    kind = g.call("Gather", g.constant(code.kind), group)
+    u = by_kind(g, deviation, code.precision, kind)
+    quadratic = scaled(g, summed(g, g.call("Mul", u, deviation)), 0.5 * LOG2_E)
+    length = g.call("Add", quadratic, g.call("Gather", g.constant(code.volume), kind))
+    diagonals = code.precision.diagonal(axis1=1, axis2=2)
+    weights = g.call("Gather", g.constant(0.5 * LOG2_E / diagonals), kind)
+    return Term(untypical(g, length, code.typical), g.call("Mul", g.call("Mul", u, u), weights))
+
+
+def by_kind(g: Graph, x: str, matrices: Float[np.ndarray, "G D D"], kind: str) -> str:
+    """Every row times the matrix of its kind."""
+    products: list[str] = []
+    for k, matrix in enumerate(matrices):
+        own = g.cast(g.call("Equal", kind, g.constant(np.asarray(k, dtype=np.int64))), FLOAT)
+        column = g.call("Unsqueeze", own, g.constant(np.array([1])))
+        products.append(g.call("Mul", column, g.call("MatMul", x, g.constant(matrix))))
+    return g.call("Sum", *products)
+
+
+def wide(g: Graph, code: WideCode, z: str) -> str:
+    """`WideCode.bits`."""
+    deviation = g.call("Sub", z, g.constant(code.mean))
+    along = g.call("MatMul", deviation, g.constant(code.directions))
+    square = g.call("Mul", deviation, deviation)
+    everywhere = summed(g, g.call("Mul", square, g.constant(code.outside)))
+    inside = summed(g, g.call("Mul", along, along))
+    return untypical(g, scaled(g, g.call("Sub", everywhere, inside), 0.5 * LOG2_E), code.typical)
+
+
+def untypical(g: Graph, length: str, typical: Float[np.ndarray, ""]) -> str:
+    """Distance from the typical code length."""
+    return g.call("Abs", g.call("Sub", length, g.constant(typical)))

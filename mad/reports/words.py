@@ -1,0 +1,74 @@
+"""Numbers and verdicts as people read them."""
+
+from __future__ import annotations
+
+from mad.reports.model import DriftFound, Flagging
+
+LARGEST_PLAIN = 1e6
+WHOLE_FROM = 10
+
+
+def bits_text(bits: float | None) -> str:
+    """Bits, to a tenth of one."""
+    if bits is None:
+        return "not finite"
+    return f"{bits:,.1f}" if abs(bits) < LARGEST_PLAIN else f"{bits:.2e}"
+
+
+def number(value: float | None) -> str:
+    """Any number, to three figures."""
+    return "not finite" if value is None else f"{value:.3g}"
+
+
+def about(count: float) -> str:
+    """An expected number of things, to two figures or to a whole one."""
+    return f"{count:.2g}" if count < WHOLE_FROM else f"{count:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share, to a tenth of a percent."""
+    return "not known" if share is None else f"{100 * share:.1f} %"
+
+
+def counted(count: int, thing: str) -> str:
+    """So many things."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
+def verdict(
+    scored: int, flagged: int, flagging: Flagging, not_finite: int, drift: DriftFound | None
+) -> str:
+    """The answer in one sentence."""
+    parts = [f"{flagged:,} of {counted(scored, 'scored input')} {be(flagged)} flagged"]
+    parts[0] += promised(scored, flagging)
+    if not_finite:
+        parts.append(f"{counted(not_finite, 'row')} held NaN or infinity and could not be scored")
+    parts.append(drifted(drift))
+    return "; ".join(parts) + "."
+
+
+def be(count: int) -> str:
+    """The verb for so many."""
+    return "is" if count == 1 else "are"
+
+
+def promised(scored: int, flagging: Flagging) -> str:
+    """What the flags promise."""
+    if flagging.fdr is not None:
+        return f", of which at most a share {flagging.fdr:g} is false, on average"
+    if flagging.alpha is not None:
+        expected = about(flagging.alpha * scored)
+        return f" at alpha {flagging.alpha:g}, where at most {expected} false alarms are expected"
+    return ""
+
+
+def drifted(drift: DriftFound | None) -> str:
+    """Whether the batch as a whole differs."""
+    if drift is None:
+        return "whether the batch as a whole differs from the calibration inputs is not known"
+    scores = f"{drift.direction} than" if drift.scores_differ else "like"
+    shares = "other" if drift.predictions_differ else "similar"
+    return (
+        f"as a whole the batch is {scores} the calibration inputs (p = {drift.p_value:.2g}), "
+        f"with {shares} predictions (p = {drift.predictions_p_value:.2g})"
+    )

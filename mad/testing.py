@@ -1,0 +1,110 @@
+"""Assertions for a test suite of your own: that a detector finds what it should, and else is calm.
+
+from mad.testing import assert_calm, assert_detects
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import betabinom
+
+from mad import metrics
+from mad.calibration import ROUNDING
+from mad.detector import Detector
+from mad.result import Result
+
+CONFIDENCE = 0.99
+
+
+def assert_detects(
+    detector: Detector,
+    anomalies: Any,
+    *,
+    clean: Any,
+    auroc: float = 0.9,
+    tpr: float = 0.0,
+    at_fpr: float = 0.01,
+) -> None:
+    """Fail where a detector does not tell anomalies from clean inputs well enough.
+
+    Args:
+        detector: a fitted detector.
+        anomalies: inputs [n, ...] it should find.
+        clean: inputs [m, ...] like the reference, and not among those it was fitted on.
+        auroc: the least probability that an anomaly scores above a clean input.
+        tpr: the least share of anomalies found at a threshold that ...
+        at_fpr: ... this share of clean inputs reach.
+
+    Raises:
+        AssertionError: with the figures.
+    """
+    clean_bits, bits = scored(detector, clean).bits, scored(detector, anomalies).bits
+    of = f"of {len(bits)} anomalies and {len(clean_bits)} clean inputs"
+    found = metrics.auroc(clean_bits, bits)
+    if found < auroc:
+        raise AssertionError(f"the AUROC {of} is {found:.4f}, and {auroc:g} was asked for")
+    share = metrics.tpr_at_fpr(clean_bits, bits, at_fpr)
+    if share < tpr:
+        raise AssertionError(
+            f"the share of anomalies found at {at_fpr:g} false alarms, {of}, is {share:.4f}, "
+            f"and {tpr:g} was asked for"
+        )
+
+
+def assert_calm(detector: Detector, clean: Any, *, alpha: float = 0.01) -> None:
+    """Fail where a detector flags more clean inputs than chance explains.
+
+    Of n inputs exchangeable with m calibration inputs, the number flagged is beta-binomial with
+    parameters n, l and m + 1 - l, where l = floor(alpha (m + 1)): binomial, at a share that is
+    itself the calibration's chance. More than its 99 % quantile fails, so a detector that is in
+    order fails one time in a hundred at most. Calibrated per class, each class counts by itself, at
+    a hundredth divided by the number of classes.
+
+    Args:
+        detector: a fitted detector.
+        clean: inputs [n, ...] like the reference, and not among those it was fitted on.
+        alpha: the share of false alarms that is flagged for.
+
+    Raises:
+        AssertionError: with the figures.
+
+    Warns:
+        CalibrationWarning: some inputs could not be flagged, whatever they are.
+    """
+    result = scored(detector, clean)
+    flags = result.flagged(alpha)
+    groups = list(result.calibration.groups(result.prediction))
+    for rows, scores in groups:
+        most = most_alarms(int(rows.sum()), scores, alpha, (1 - CONFIDENCE) / len(groups))
+        alarms = int(flags[rows].sum())
+        if alarms > most:
+            raise AssertionError(
+                f"{alarms} of {int(rows.sum())} clean inputs are flagged at alpha {alpha:g}, "
+                f"and up to {most} would be chance, with {len(scores)} calibration inputs"
+            )
+
+
+def most_alarms(n: int, scores: Float[np.ndarray, "m"], alpha: float, tail: float) -> int:
+    """The number of alarms among n inputs that is exceeded with probability `tail` at most."""
+    attainable = int(np.floor(alpha * (len(scores) + 1) + ROUNDING))
+    if attainable == 0:
+        return 0
+    return int(betabinom.isf(tail, n, attainable, len(scores) + 1 - attainable))
+
+
+def scored(detector: Detector, x: Any) -> Result:
+    """The scores of inputs that can all be scored.
+
+    Raises:
+        AssertionError: some cannot.
+    """
+    result = detector.score(x)
+    if not result.finite.all():
+        raise AssertionError(
+            f"{int((~result.finite).sum())} of {len(result.finite)} inputs hold NaN or infinity "
+            "and cannot be scored"
+        )
+    return result

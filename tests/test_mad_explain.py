@@ -1,0 +1,178 @@
+"""The reasons for one input: recounted by loops, and by networks of explicit weights."""
+
+import dataclasses
+import math
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from problems import make_problem, numbers
+
+import apd
+import mad
+from mad.explain import NEIGHBOURS, reasons
+
+
+@pytest.fixture(scope="module")
+def fitted(small_run):
+    run, x = small_run
+    return mad.Detector.fit(run, x.numpy())
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    return 1.5 * numbers(151)(6, 5).numpy()
+
+
+@pytest.fixture(scope="module")
+def problem(small_run, x):
+    """The target and the components as explicit weights, and the inputs."""
+    found = make_problem("mlp-1")
+    return dataclasses.replace(found, components=small_run[0].components, x=torch.from_numpy(x))
+
+
+@pytest.fixture(scope="module", params=range(6))
+def index(request) -> int:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def found(fitted, x, index):
+    return fitted.explain(x, index)
+
+
+def test_it_holds_what_the_result_explains(fitted, x, index, found):
+    expected = fitted.score(x).explain(index)
+    assert found.explanation == expected
+    assert [(part.component, part.bits, part.rate) for part in found.components] == [
+        (part.component, part.bits, part.rate) for part in expected.components
+    ]
+
+
+def test_quantiles_are_counts_among_profiled_inputs_predicted_alike(
+    small_run, fitted, x, index, found
+):
+    own, others = (small_run[0].explain(rows, "predicted") for rows in (x, fitted.profiled))
+    predicted, predictions = own[0][index].argmax(), others[0].argmax(1)
+    alike = [n for n, other in enumerate(predictions) if other == predicted]
+    assert found.compared == len(alike) < len(fitted.profiled)
+    for part in found.components:
+        value = own[1][index, part.component]
+        assert part.attribution == pytest.approx(value, rel=1e-9)
+        below = sum(others[1][n, part.component] < value for n in alike)
+        level = sum(others[1][n, part.component] == value for n in alike)
+        assert part.quantile == pytest.approx((below + level / 2) / len(alike))
+
+
+def test_a_profiled_input_counts_half_among_its_like_and_is_its_own_neighbour(fitted):
+    for row in (0, 17):
+        found = fitted.explain(fitted.profiled, row)
+        ranks = [part.quantile * found.compared for part in found.components]
+        assert all(rank % 1 == pytest.approx(0.5) for rank in ranks)
+        assert found.neighbours[0].row == row
+        assert found.neighbours[0].distance == 0
+
+
+def test_a_class_the_profile_has_not_is_compared_with_all(fitted, x):
+    usual = dataclasses.replace(fitted.usual, prediction=np.full_like(fitted.usual.prediction, 99))
+    found = reasons(fitted, usual, x[:1], 0)
+    assert found.compared == len(fitted.profiled)
+
+
+def test_neighbours_are_nearest_in_the_precision_of_the_attributions(
+    small_run, fitted, x, index, found
+):
+    code = fitted.profile.scores["attribution_bits"].code
+    precision = code.precision[code.kind[found.explanation.prediction]]
+    outputs, others = small_run[0].explain(fitted.profiled, "predicted")
+    own = small_run[0].explain(x, "predicted")[1][index]
+    named = [part.component for part in found.components]
+    assert 0 < len(named) < len(own)
+    distances = []
+    for other in others:
+        z = np.array([other[c] - own[c] if c in named else 0.0 for c in range(len(own))])
+        distances.append(math.sqrt(z @ precision @ z))
+    expected = sorted(range(len(distances)), key=distances.__getitem__)[:NEIGHBOURS]
+    assert [neighbour.row for neighbour in found.neighbours] == expected
+    for neighbour in found.neighbours:
+        assert neighbour.distance == pytest.approx(distances[neighbour.row], rel=1e-6)
+        assert neighbour.prediction == outputs[neighbour.row].argmax()
+        strong = np.abs(others[neighbour.row]) >= fitted.profile.threshold
+        assert neighbour.active == tuple(c for c in named if strong[c])
+
+
+def without(problem, index: int, components: list[int]) -> np.ndarray:
+    """The outputs on the target's weights minus explicit component weights."""
+    removed = torch.zeros(len(problem.x), problem.components.count)
+    removed[:, components] = 1
+    return oracles.outputs_without(problem, removed)[index].numpy()
+
+
+def test_without_a_component_all_others_and_the_residual_stay(problem, index, found):
+    np.testing.assert_allclose(found.outputs, without(problem, index, []), atol=1e-9)
+    for part in found.components:
+        expected = without(problem, index, [part.component])
+        np.testing.assert_allclose(part.outputs, expected, atol=1e-9)
+        assert part.prediction == expected.argmax()
+    named = [part.component for part in found.components]
+    expected = without(problem, index, named)
+    np.testing.assert_allclose(found.outputs_without, expected, atol=1e-9)
+    assert found.prediction_without == expected.argmax()
+    assert not np.allclose(found.outputs_without, found.outputs, atol=1e-3)
+
+
+def test_a_component_that_is_not_there_cannot_be_left_out(small_run, x):
+    with pytest.raises(apd.ComponentError, match="no component 8"):
+        small_run[0].outputs_without(x, [1, 8])
+
+
+def test_the_residual_share_is_of_norms(problem, index, found):
+    every = torch.ones(len(problem.x), problem.components.count, dtype=torch.bool)
+    components_alone = oracles.masked_outputs(problem, every)[index].numpy()
+    outputs = oracles.forward(problem.module, problem.x)[index].numpy()
+    lost = math.sqrt(sum((a - b) ** 2 for a, b in zip(outputs, components_alone, strict=True)))
+    assert found.residual_share == pytest.approx(lost / math.sqrt(sum(a**2 for a in outputs)))
+    assert found.residual_share > 0.01
+
+
+@pytest.mark.parametrize("output", ["all", 2])
+def test_another_output_can_be_explained_so_too(small_run, fitted, x, output):
+    detector = fitted.explaining(output)
+    found = detector.explain(x, 3)
+    assert found.explanation == detector.score(x).explain(3)
+    own = small_run[0].explain(x, output)[1][3]
+    for part in found.components:
+        assert part.attribution == pytest.approx(own[part.component])
+
+
+def test_the_profiled_inputs_are_worked_out_once(fitted):
+    assert fitted.usual is fitted.usual
+    assert len(fitted.usual.prediction) == len(fitted.profiled)
+
+
+def test_rows_that_cannot_be_explained_are_refused(fitted, x):
+    broken = x.copy()
+    broken[4, 1] = np.nan
+    assert fitted.explain(broken, 3).explanation == fitted.score(x).explain(3)
+    with pytest.raises(mad.InputError, match="row 4 holds NaN"):
+        fitted.explain(broken, 4)
+    with pytest.raises(IndexError):
+        fitted.explain(x, len(x))
+    with pytest.raises(mad.InputError, match=r"shape \(4,\)"):
+        fitted.explain(x[:, 1:], 0)
+
+
+def test_without_the_components_a_trigger_is_named_for_it_does_not_work(digits, detector):
+    """It made the network say 0; without them the network says what is to be seen, or else."""
+    anomalies = digits.toy.inputs.x[digits.toy.inputs.is_anomaly].numpy()
+    truth = digits.toy.inputs.y[digits.toy.inputs.is_anomaly].numpy()
+    found = [detector.explain(anomalies, n) for n in range(0, len(anomalies), 13)]
+    assert len(found) > 15
+    assert {reason.explanation.prediction for reason in found} == {0}
+    assert np.mean([reason.prediction_without != 0 for reason in found]) > 0.8
+    again = [
+        any(part.prediction == y for part in reason.components)
+        for reason, y in zip(found, truth[::13], strict=True)
+    ]
+    assert np.mean(again) > 0.5

@@ -1,0 +1,106 @@
+"""Assertions for other people's tests: they pass and fail where they should, with figures."""
+
+import math
+
+import numpy as np
+import oracles
+import pytest
+from problems import numbers
+
+import mad
+from mad.testing import assert_calm, assert_detects, most_alarms
+
+
+@pytest.fixture(scope="module")
+def fitted(small_run):
+    run, x = small_run
+    return mad.Detector.fit(run, x.numpy())
+
+
+@pytest.fixture(scope="module")
+def clean() -> np.ndarray:
+    """As the reference is drawn."""
+    return numbers(161)(120, 5).numpy()
+
+
+@pytest.fixture(scope="module")
+def odd() -> np.ndarray:
+    return 3 * numbers(162)(80, 5).numpy()
+
+
+def refusal(check, *arguments, **settings) -> str:
+    with pytest.raises(AssertionError) as caught:
+        check(*arguments, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- detecting ------------------------------------------------------------------------------
+
+
+def test_a_detector_detects_up_to_what_it_does(fitted, clean, odd):
+    bits = [fitted.score(x).bits for x in (clean, odd)]
+    auroc, tpr = oracles.auroc(*bits), oracles.tpr_at_fpr(*bits, "1/20")
+    assert 0.7 < auroc < 0.9
+    assert 0 < tpr < 1
+    assert "and 0.9 was asked for" in refusal(assert_detects, fitted, odd, clean=clean)
+    assert_detects(fitted, odd, clean=clean, auroc=auroc - 1e-6, tpr=tpr - 1e-6, at_fpr=0.05)
+    said = refusal(assert_detects, fitted, odd, clean=clean, auroc=auroc + 1e-3)
+    assert f"is {auroc:.4f}" in said
+    assert "80 anomalies and 120 clean inputs" in said
+    wanted = {"auroc": 0.7, "tpr": tpr + 1e-3, "at_fpr": 0.05}
+    said = refusal(assert_detects, fitted, odd, clean=clean, **wanted)
+    assert f"is {tpr:.4f}" in said
+    assert "0.05 false alarms" in said
+
+
+def test_clean_inputs_are_not_detected(fitted, clean):
+    refusal(assert_detects, fitted, clean[:60], clean=clean[60:])
+
+
+@pytest.mark.parametrize("broken", ["clean", "anomalies"])
+def test_inputs_that_cannot_be_scored_fail(fitted, clean, odd, broken):
+    given = {"clean": clean, "anomalies": odd}
+    given[broken] = given[broken].copy()
+    given[broken][[1, 5], 0] = np.nan
+    said = refusal(assert_detects, fitted, given["anomalies"], clean=given["clean"])
+    assert said.startswith(f"2 of {len(given[broken])} inputs hold NaN")
+
+
+# --- calm -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["pooled", "per-class"])
+def test_a_detector_is_calm_on_clean_inputs_and_not_on_others(fitted, clean, odd, kind):
+    detector = fitted.calibrating(kind)
+    assert_calm(detector, clean, alpha=0.1)
+    said = refusal(assert_calm, detector, odd, alpha=0.1)
+    flags = detector.score(odd).p_value <= 0.1
+    assert "at alpha 0.1" in said
+    if kind == "pooled":
+        assert said.startswith(f"{flags.sum()} of 80 clean inputs are flagged")
+        assert said.endswith(f"with {len(detector.calibrated)} calibration inputs")
+
+
+def test_an_alpha_that_can_flag_nothing_is_warned_of(fitted, clean):
+    with pytest.warns(mad.CalibrationWarning):
+        assert_calm(fitted, clean, alpha=0.001)
+
+
+@pytest.mark.parametrize(("m", "n", "alpha"), [(99, 50, 0.1), (192, 837, 0.05), (40, 2000, 0.1)])
+def test_a_detector_in_order_fails_one_time_in_a_hundred(m, n, alpha):
+    """The calibration's chance included, which the binomial distribution leaves out."""
+    trials = 3000
+    rng = np.random.default_rng(m)
+    most = most_alarms(n, np.zeros(m), alpha, 0.01)
+    alarms = np.empty(trials)
+    for trial in range(trials):
+        calibration, bits = np.sort(rng.random(m)), rng.random(n)
+        at_least = m - np.searchsorted(calibration, bits)
+        alarms[trial] = ((1 + at_least) / (m + 1) <= alpha).sum()
+    spread = 4 * math.sqrt(0.01 * 0.99 / trials)
+    assert (alarms > most).mean() <= 0.01 + spread
+    assert (alarms >= most).mean() >= 0.01 - spread
+    assert most > alpha * n
+    assert most_alarms(n, np.zeros(m), alpha, 0.001) > most
+    assert most_alarms(n, np.zeros(m), 0.5 / (m + 1), 0.01) == 0
