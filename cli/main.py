@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from cli import errors
+from cli.accept import accept
+from cli.export import export
 from cli.inspect import inspect
+from cli.report import report
 from cli.score import score
 from cli.toy import toy
 from cli.train import train
@@ -24,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, score, inspect, toy):
+for command in (train, score, report, accept, inspect, export, toy):
     app.command()(command)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,9 @@ import typer
 
 from cli.errors import InputError
 from cli.files import STDOUT
-from cli.summary import Summary, report
+from cli.flags import flagging, share
+from cli.reporting import suffixed
+from cli.summary import Discoveries, Summary, report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     import mad
     from cli.rows import Rows
+    from mad.reports import Flagging
 
 ANOMALIES = 3
 NAMED = 5
@@ -52,17 +55,6 @@ def written(path: Path) -> Path:
     return path
 
 
-def share(value: float) -> float:
-    """A false-alarm budget.
-
-    Raises:
-        typer.BadParameter: it is not between 0 and 1.
-    """
-    if not 0 < value < 1:
-        raise typer.BadParameter(f"{value} is not between 0 and 1")
-    return value
-
-
 def score(
     inputs: Annotated[
         Path, typer.Argument(metavar="INPUTS.npz", help="The array x, or the only one.")
@@ -76,11 +68,41 @@ def score(
     ] = Path("scores.csv"),
     key: Annotated[str | None, typer.Option(help="Which array of the file to score.")] = None,
     alpha: Annotated[
-        float, typer.Option(callback=share, help="Share of false alarms on inputs you trust.")
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            callback=share, help="Share of false alarms on inputs you trust.  [default: 0.01]"
+        ),
+    ] = None,
+    alarms_per_day: Annotated[
+        float | None, typer.Option(help="Instead: how many false alarms a day are welcome ...")
+    ] = None,
+    inputs_per_day: Annotated[
+        float | None, typer.Option(help="... where so many inputs come in.")
+    ] = None,
+    fdr: Annotated[
+        float | None,
+        typer.Option(
+            callback=share,
+            help="Instead: share of false ones among the flagged of this file, whose scores are "
+            "then held in memory.",
+        ),
+    ] = None,
+    per_class: Annotated[
+        bool,
+        typer.Option("--per-class", help="Calibrate within every predicted class large enough."),
+    ] = False,
     explain: Annotated[
         str, typer.Option(help="The output whose reasons count: predicted, all or an index.")
     ] = "predicted",
+    reports: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            callback=suffixed,
+            help="Also a report for people: .html, .md or .json; repeatable.",
+        ),
+    ] = None,
     fail_on_anomaly: Annotated[
         bool,
         typer.Option("--fail-on-anomaly", help="Exit 3 where a row is flagged or unscorable."),
@@ -93,23 +115,44 @@ def score(
 
     Example: apd score inputs.npz --alpha 0.001 --out scores.jsonl --fail-on-anomaly
     """
-    from cli import rows
+    from cli import reporting, rows
+    from mad.reports import Gathered
 
     output = explained(explain)
+    summary = flagging(alpha, alarms_per_day, inputs_per_day, fdr)
     if out != STDOUT:
         refuse_output(out, inputs)
+    paths = reports or []
+    reporting.check(paths, out, inputs)
     run, count, chunks, detector = opened(run, inputs, key)
     if output != "predicted":
         detector = detector.explaining(output)
-    summary = Summary(alpha)
+    if per_class:
+        detector = detector.calibrating("per-class")
+    gathered = Gathered(detector.calibration)
     with closing(scored(detector, chunks, count, summary)) as tables:
+        passed = reporting.noted(tables, gathered) if paths else tables
         if out == STDOUT:
-            rows.to_stdout(tables)
+            rows.to_stdout(passed)
         else:
-            rows.write(tables, out)
+            rows.write(passed, out)
     report(summary, detector, run, out)
+    if paths:
+        files = {"scores": None if out == STDOUT else out, "inputs": inputs, "run": run}
+        x = reporting.looked_at(gathered, detector, inputs, key)
+        made = reporting.compose(gathered, flagging_of(summary), detector, x, files, [])
+        reporting.write(made, paths)
+        reporting.say_written(paths, stderr=out == STDOUT)
     if fail_on_anomaly and (summary.flagged or summary.unscored):
         raise typer.Exit(ANOMALIES)
+
+
+def flagging_of(summary: Summary) -> Flagging:
+    """What was flagged, as a report says it."""
+    from mad.reports import Flagging
+
+    fdr = summary.fdr if isinstance(summary, Discoveries) else None
+    return Flagging(alpha=summary.alpha, fdr=fdr)
 
 
 def refuse_output(out: Path, inputs: Path) -> None:
@@ -155,11 +198,21 @@ def scored(
     from cli.console import progress
 
     with progress("scoring", count, "rows") as advance:
-        for part in detector.stream(chunks):
+        for part in summary.settled(counted(detector.stream(chunks), advance)):
             table = tabulate(part, summary.seen, summary.alpha)
             summary.note(part)
             yield table
-            advance(summary.seen, "")
+
+
+def counted(
+    parts: Iterable[mad.Result], advance: Callable[[int, str], object]
+) -> Iterator[mad.Result]:
+    """The results as they come, telling how many inputs are done."""
+    done = 0
+    for part in parts:
+        done += len(part.bits)
+        advance(done, "")
+        yield part
 
 
 def tabulate(result: mad.Result, first: int, alpha: float) -> Rows:
@@ -172,7 +225,7 @@ def tabulate(result: mad.Result, first: int, alpha: float) -> Rows:
         "index": np.arange(first, first + len(result.bits)),
         "score_bits": result.bits,
         "p_value": result.p_value,
-        "flagged": result.flagged(alpha),
+        "flagged": result.p_value <= alpha,
         "prediction": result.prediction,
         **result.terms,
         "status": np.where(result.finite, "ok", "non-finite"),

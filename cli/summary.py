@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +14,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     import mad
+    from mad.drift import Tally
 
 SHOWN = 5
 SHOWN_COMPONENTS = 3
 NAMED_ROWS = 10
+DRIFT_ALPHA = 0.01
 
 
 @dataclass
@@ -23,12 +27,14 @@ class Summary:
     """What is said of all inputs in the end, kept while they pass.
 
     Attributes:
-        alpha: the false-alarm budget.
+        alpha: the p-value up to which a row is flagged: the false-alarm budget.
         seen: how many rows have passed.
         flagged: how many of them are flagged.
         unscored: how many hold NaN or infinity.
         first_unscored: the first of those.
+        unreachable: how many could not be flagged, whatever they are.
         worst: the most surprising of the flagged ones, in falling order.
+        tally: what drift needs to know of them; None before the first.
     """
 
     alpha: float
@@ -36,24 +42,103 @@ class Summary:
     flagged: int = 0
     unscored: int = 0
     first_unscored: list[int] = field(default_factory=list[int])
+    unreachable: int = 0
     worst: list[mad.Explanation] = field(default_factory=list["mad.Explanation"])
+    tally: Tally | None = None
+
+    @property
+    def scored(self) -> int:
+        """How many rows were scored."""
+        return self.seen - self.unscored
+
+    def settled(self, parts: Iterable[mad.Result]) -> Iterable[mad.Result]:
+        """The results, from when it is settled which are flagged: as they come."""
+        return parts
 
     def note(self, part: mad.Result) -> None:
         """Take in the results of the next rows."""
-        flagged = part.flagged(self.alpha).nonzero()[0]
+        flagged = (part.p_value <= self.alpha).nonzero()[0]
         unscored = (~part.finite).nonzero()[0]
         room = NAMED_ROWS - len(self.first_unscored)
         self.first_unscored += [self.seen + int(row) for row in unscored[:room]]
         top = flagged[(-part.bits[flagged]).argsort(kind="stable")[:SHOWN]]
         self.worst += [self.explanation(part, int(row)) for row in top]
         self.worst = sorted(self.worst, key=lambda found: -found.bits)[:SHOWN]
+        finest = part.calibration.finest(part.prediction[part.finite])
+        self.unreachable += int((finest > self.alpha).sum())
+        self.tally = part.tally() if self.tally is None else self.tally + part.tally()
         self.seen += len(part.bits)
         self.flagged += len(flagged)
         self.unscored += len(unscored)
 
+    def budget(self) -> str:
+        """What the flags promise, in words."""
+        return (
+            f"at alpha {self.alpha:g}; "
+            f"of as many trusted inputs about {self.alpha * self.scored:.2g} would be"
+        )
+
+    def limit(self, finest: float) -> str | None:
+        """What could not be flagged for want of calibration inputs, in words.
+
+        Args:
+            finest: the smallest p-value there can be.
+        """
+        if not self.unreachable:
+            return None
+        if self.alpha < finest:
+            return (
+                f"nothing can be flagged at alpha {self.alpha:g}, because the smallest p-value "
+                f"this calibration allows is {finest:.2g}"
+            )
+        return (
+            f"{self.unreachable} of {self.scored} inputs cannot be flagged at alpha "
+            f"{self.alpha:g}, because their classes have too few calibration inputs"
+        )
+
     def explanation(self, part: mad.Result, row: int) -> mad.Explanation:
         """The account of a row of the next rows, with its number among all."""
         return replace(part.explain(row), index=self.seen + row)
+
+
+@dataclass
+class Discoveries(Summary):
+    """The same of a batch whose flags are Benjamini and Hochberg's discoveries.
+
+    Attributes:
+        fdr: the share of false ones among them that is allowed.
+    """
+
+    fdr: float = 0.1
+
+    def settled(self, parts: Iterable[mad.Result]) -> Iterable[mad.Result]:
+        """The results, once all are there: their p-values together settle alpha."""
+        import numpy as np
+
+        from mad.calibration import discovery_alpha
+
+        held = list(parts)
+        self.alpha = discovery_alpha(np.concatenate([part.p_value for part in held]), self.fdr)
+        return held
+
+    def budget(self) -> str:
+        """What the flags promise, in words."""
+        return f"at a false discovery rate of {self.fdr:g}, by their p-values together"
+
+    def limit(self, finest: float) -> str | None:
+        """How many have to be flagged together or not at all, where none is and that is many.
+
+        Args:
+            finest: the smallest p-value there can be.
+        """
+        fewest = ceil(self.scored * finest / self.fdr)
+        if self.flagged or fewest <= 1:
+            return None
+        return (
+            f"of {self.scored} inputs, fewer than {fewest} cannot be flagged at a false discovery "
+            f"rate of {self.fdr:g}, because the smallest p-value this calibration allows is "
+            f"{finest:.2g}"
+        )
 
 
 def report(summary: Summary, detector: mad.Detector, run: Path, out: Path) -> None:
@@ -62,14 +147,13 @@ def report(summary: Summary, detector: mad.Detector, run: Path, out: Path) -> No
 
     warnings, console = screen(stderr=True), screen(stderr=out == STDOUT)
     warn(summary, detector, warnings)
-    n, alpha = summary.seen - summary.unscored, summary.alpha
     facts(
         console,
         {
             "run": str(run),
-            "scored": f"{n} inputs",
-            "flagged": f"{summary.flagged} at alpha {alpha:g}; "
-            f"of as many trusted inputs about {alpha * n:.2g} would be",
+            "scored": f"{summary.scored} inputs",
+            "flagged": f"{summary.flagged} {summary.budget()}",
+            "drift": drift(summary),
             "written": "stdout" if out == STDOUT else str(out),
         },
     )
@@ -92,13 +176,22 @@ def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
             f"apd: warning: {rows_word} {named} hold NaN or infinity and could not be scored.",
             "yellow",
         )
-    if summary.alpha < detector.finest_alpha:
-        say(
-            console,
-            f"apd: warning: nothing can be flagged at alpha {summary.alpha:g}, because the "
-            f"smallest p-value this calibration allows is {detector.finest_alpha:.2g}.",
-            "yellow",
-        )
+    limit = summary.limit(detector.finest_alpha)
+    if limit is not None:
+        say(console, f"apd: warning: {limit}.", "yellow")
+
+
+def drift(summary: Summary) -> str:
+    """Whether the inputs as a whole differ from those calibrated on, in words."""
+    if summary.tally is None or not summary.scored:
+        return "unknown, because nothing was scored"
+    found = summary.tally.drift()
+    scores = f"{found.direction} than" if found.drifted(DRIFT_ALPHA) else "like"
+    shares = "other" if found.shifted(DRIFT_ALPHA) else "similar"
+    return (
+        f"as a whole {scores} the calibration inputs (p = {found.p_value:.2g}), "
+        f"with {shares} predictions (p = {found.share_p_value:.2g})"
+    )
 
 
 def show_worst(summary: Summary, console: Console) -> None:

@@ -24,7 +24,6 @@ EXAMPLE = "digits"
 
 # suffix -> why it is refused
 REFUSED = {
-    ".onnx": "ONNX targets are not read yet",
     ".pt2": "a .pt2 file holds pickles, which could execute code",
     ".pt": "TorchScript files and pickles could execute code",
     ".pth": "pickles could execute code",
@@ -33,7 +32,10 @@ REFUSED = {
     ".bin": "pickles could execute code",
     ".safetensors": "a .safetensors file holds weights alone",
 }
-INSTEAD = "give package.module:factory, with its weights as --weights file.safetensors"
+ONNX = ".onnx"
+INSTEAD = (
+    "give an .onnx file, or package.module:factory with its weights as --weights file.safetensors"
+)
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,16 @@ def gather(plan: Plan) -> Material:
 
     Raises:
         InputError: the target is of a form that is not read, or the reference cannot be used.
-        apd.TargetError: the factory cannot be imported or fails, or the weights do not fit.
+        apd.TargetError: the factory cannot be imported or fails, or the weights do not fit; the
+            ONNX file cannot be imported, or computes something else once it is.
         toys.ToyError: the toy's directory is damaged.
     """
     if plan.target is None:
         return _example(plan)
     if is_factory(plan.target):
         return _factory(plan, plan.target)
+    if Path(plan.target).suffix == ONNX:
+        return _onnx(plan, Path(plan.target))
     return _toy(plan, Path(plan.target))
 
 
@@ -116,6 +121,22 @@ def _factory(plan: Plan, target: str) -> Material:
     return Material(module, inputs.as_kind(array, reference, _input_type(module, array)), None)
 
 
+def _onnx(plan: Plan, path: Path) -> Material:
+    if plan.weights is not None:
+        raise InputError(f"{path} has its own weights; leave out --weights")
+    if plan.reference is None:
+        raise InputError(f"{path} needs inputs you trust; give them as --reference file.npz")
+    from apd.importer import load_onnx, verify
+    from cli.console import say, screen
+
+    module, reference = load_onnx(path), Path(plan.reference)
+    kind = numpy_type(module.input_dtype)
+    array = inputs.as_kind(inputs.read(reference, plan.key), reference, kind)
+    judge, rows = verify(module, path, array)
+    say(screen(), f"Imported {path}: on {rows} of these inputs it computes what {judge} computes.")
+    return Material(module, array, None)
+
+
 def _reference(module: nn.Module, path: Path, key: str | None) -> inputs.Array:
     array = inputs.read(path, key)
     return inputs.as_kind(array, path, _input_type(module, array))
@@ -135,11 +156,11 @@ def _input_type(module: nn.Module, array: inputs.Array) -> np.dtype[Any]:
 
 
 def numpy_type(dtype: Any) -> np.dtype[Any]:
-    """The numpy type of a torch type; float32 for bfloat16, which numpy lacks."""
+    """The numpy type of a torch type; float32 for half precision, which is computed in it."""
     import numpy as np
 
     name = str(dtype).removeprefix("torch.")
-    return np.dtype("float32" if name == "bfloat16" else name)
+    return np.dtype("float32" if name in ("bfloat16", "float16") else name)
 
 
 def device_of(name: str) -> torch.device:

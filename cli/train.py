@@ -26,7 +26,9 @@ INTERRUPTED = 130
 def train(
     target: Annotated[
         str | None,
-        typer.Argument(metavar="TARGET", help="A toy's directory, or package.module:factory."),
+        typer.Argument(
+            metavar="TARGET", help="A toy's directory, an .onnx file, or package.module:factory."
+        ),
     ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Inputs you trust, an .npz file; a toy brings its own.")
@@ -47,6 +49,16 @@ def train(
     ] = None,
     rank: Annotated[
         int | None, typer.Option(min=1, help="The most a component's rank may be at a site.")
+    ] = None,
+    sites: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which weights, as 'layers.*'; again for more; '!NAME' leaves one whole."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Which output where there are several: logits, 1, logits[-1]."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same run.")] = None,
     device: Annotated[
@@ -71,13 +83,20 @@ def train(
         "key": key,
         "device": device,
     }
-    numbers = {"steps": steps, "components": components, "rank": rank, "seed": seed}
+    settled = {
+        "steps": steps,
+        "components": components,
+        "rank": rank,
+        "sites": sites or None,
+        "output": output,
+        "seed": seed,
+    }
     if resume:
         run, plan = to_resume(out, config, target)
     else:
         plan, configured_out = configured(config, target)
         run = out or configured_out
-    plan = plan.over(given, numbers)
+    plan = plan.over(given, settled)
     if plan.target is None and (plan.reference or plan.weights or plan.key):
         raise InputError("a reference, weights or a key need a target: apd train TARGET ...")
     run = run or runs.fresh(plan.name)

@@ -253,6 +253,112 @@ def test_anomalies_fail_only_where_asked(here, tmp_path):
     assert here("score", "inputs.npz", "--alpha", "0.0001", "--fail-on-anomaly")[0] == 0
 
 
+# --- budgets, classes and the batch as a whole --------------------------------------------------
+
+
+def flags(path: Path) -> list[bool]:
+    return [row["flagged"] == "true" for row in read(path)]
+
+
+def test_an_alarm_budget_is_an_alpha(here, tmp_path, trained):
+    _, out, _ = here("score", "inputs.npz", "--alarms-per-day", "5", "--inputs-per-day", "50")
+    assert "at alpha 0.1; of as many trusted inputs about 4 would be" in out
+    expected = mad.load(run_of(trained)).score(x_of(tmp_path)).flagged(0.1)
+    assert flags(tmp_path / "scores.csv") == expected.tolist()
+    assert 0 < expected.sum() < len(expected)
+
+
+def test_discoveries_are_those_of_the_whole_file(trained, tmp_path):
+    """More than one block, in a process of its own; rows that cannot be scored are none."""
+    x = np.concatenate([x_of(trained), x_of(trained)[:500]])
+    x[7] = np.nan
+    np.savez(tmp_path / "inputs.npz", x=x)
+    (tmp_path / "runs").symlink_to(trained / "runs")
+    done = apd("score", "inputs.npz", "--fdr", "0.05", "--out", "s.jsonl", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "row 7 " in done.stderr
+    result = mad.load(run_of(trained)).score(x)
+    rows = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    found = [row["flagged"] for row in rows]
+    assert found == result.discoveries(0.05).tolist()
+    assert found != result.flagged(0.05).tolist()
+    assert f"flagged  {sum(found)} at a false discovery rate of 0.05" in done.stdout
+    again = apd("score", "inputs.npz", "--fdr", "0.05", "--fail-on-anomaly", cwd=tmp_path)
+    assert again.returncode == 3
+
+
+def test_how_many_must_be_discovered_together_is_said(here, tmp_path, trained):
+    """Of 297 clean inputs none is, and the smallest p-value is 1/193: 297/193/0.01 = 153.9."""
+    clean = x_of(trained)[:297]
+    np.savez(tmp_path / "inputs.npz", x=clean)
+    code, out, err = here("score", "inputs.npz", "--fdr", "0.01", "--fail-on-anomaly")
+    assert code == 0
+    assert "flagged  0 at a false discovery rate of 0.01" in out
+    assert_one_sentence(err, "fewer than 154 cannot be flagged", "0.0052")
+
+
+def test_p_values_can_be_per_class(here, tmp_path, trained):
+    code, _, err = here("score", "inputs.npz", "--per-class", "--alpha", "0.03")
+    assert code == 0
+    detector = mad.load(run_of(trained)).calibrating("per-class")
+    result = detector.score(x_of(tmp_path))
+    rows = read(tmp_path / "scores.csv")
+    assert [float(row["p_value"]) for row in rows] == result.p_value.tolist()
+    assert flags(tmp_path / "scores.csv") == (result.p_value <= 0.03).tolist()
+    unreachable = int((detector.calibration.finest(result.prediction) > 0.03).sum())
+    assert 0 < unreachable < len(rows)
+    assert_one_sentence(err, f"{unreachable} of 40 inputs cannot be flagged at alpha 0.03")
+
+
+def test_a_detector_saved_per_class_scores_so(here, tmp_path, trained):
+    shutil.copytree(run_of(trained), tmp_path / "copy")
+    mad.load(tmp_path / "copy").calibrating("per-class").save(tmp_path / "copy")
+    for arguments in (["--run", "copy", "--out", "a.csv"], ["--per-class", "--out", "b.csv"]):
+        assert here("score", "inputs.npz", "--alpha", "0.1", *arguments)[0] == 0
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_drift_is_one_line_about_all_inputs(here, tmp_path, trained):
+    detector = mad.load(run_of(trained))
+    x = x_of(trained)
+    for rows, direction in ((slice(0, 297), "like"), (slice(297, None), "more surprising than")):
+        np.savez(tmp_path / "inputs.npz", x=x[rows])
+        _, out, _ = here("score", "inputs.npz")
+        (line,) = [line for line in out.splitlines() if line.startswith("drift")]
+        found = detector.score(x[rows]).drift()
+        assert line.startswith(f"drift    as a whole {direction} the calibration inputs")
+        assert f"(p = {found.p_value:.2g})" in line
+        assert f"(p = {found.share_p_value:.2g})" in line
+    np.savez(tmp_path / "inputs.npz", x=np.full_like(x[:3], np.nan))
+    assert "drift    unknown, because nothing was scored" in here("score", "inputs.npz")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--alpha 0.1 --fdr 0.1",
+        "--alpha 0.1 --alarms-per-day 1 --inputs-per-day 9",
+        "--fdr 0.1 --alarms-per-day 1 --inputs-per-day 9",
+        "--alarms-per-day 1",
+        "--inputs-per-day 9",
+        "--alpha 0.1 --inputs-per-day 9",
+        "--alarms-per-day 9 --inputs-per-day 9",
+        "--alarms-per-day 0 --inputs-per-day 9",
+        "--alarms-per-day nan --inputs-per-day 9",
+        "--fdr 0",
+        "--fdr 1.5",
+        "--alpha nan",
+    ],
+)
+def test_budgets_that_exclude_each_other_or_are_none_are_misuse(arguments, here, tmp_path):
+    before = names(tmp_path)
+    code, _, err = here("score", "inputs.npz", *arguments.split())
+    assert code == 2
+    assert "Error: " in err
+    assert "Traceback" not in err
+    assert names(tmp_path) == before
+
+
 @pytest.mark.parametrize("output", ["all", "3"])
 def test_another_output_can_be_explained(output, here, tmp_path, trained):
     assert here("score", "inputs.npz", "--explain", output)[0] == 0

@@ -1,0 +1,54 @@
+"""Which rows `apd score` flags: the alternatives on its command line, of which one is given."""
+
+import typer
+
+from cli.summary import Discoveries, Summary
+
+ALPHA = 0.01
+
+
+def share(value: float | None) -> float | None:
+    """A false-alarm budget, where one is given.
+
+    Raises:
+        typer.BadParameter: it is not between 0 and 1.
+    """
+    if value is not None and not 0 < value < 1:
+        raise typer.BadParameter(f"{value} is not between 0 and 1")
+    return value
+
+
+def flagging(
+    alpha: float | None, alarms: float | None, inputs: float | None, fdr: float | None
+) -> Summary:
+    """What is flagged: up to an alpha, up to that of so many alarms a day, or discoveries.
+
+    Raises:
+        typer.BadParameter: more than one of these is given, half a budget, or an impossible one.
+    """
+    ways = {"--alpha": alpha, "--alarms-per-day": alarms, "--fdr": fdr}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{given[0]} and {given[1]} exclude each other; give one")
+    if (alarms is None) != (inputs is None):
+        raise typer.BadParameter("--alarms-per-day and --inputs-per-day need each other")
+    if alarms is not None and inputs is not None:
+        return Summary(of_a_day(alarms, inputs))
+    if fdr is not None:
+        return Discoveries(0.0, fdr=fdr)
+    return Summary(ALPHA if alpha is None else alpha)
+
+
+def of_a_day(alarms: float, inputs: float) -> float:
+    """The alpha of an alarm budget.
+
+    Raises:
+        typer.BadParameter: there is none.
+    """
+    from mad import InputError as NoBudget
+    from mad.calibration import alpha_for
+
+    try:
+        return alpha_for(alarms, inputs)
+    except NoBudget as error:
+        raise typer.BadParameter(str(error)) from error

@@ -1,0 +1,115 @@
+"""Rows of scores out of the files `apd score` writes: one small reader per format, by suffix.
+
+Tables come as they are wanted, in the columns and types of `cli.score.tabulate`; blanks are NaN, or
+-1 in a column of whole numbers.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cli.errors import InputError, reason
+
+ROWS_AT_ONCE = 4096
+NEEDED = ("index", "score_bits", "p_value", "flagged", "prediction", "status")
+TRUTHS = {"true": True, "false": False}
+BLANK = ("", None)
+
+Columns = dict[str, NDArray[Any]]
+T = TypeVar("T")
+
+
+def read(path: Path) -> Iterator[Columns]:
+    """The tables of a file, whose suffix is one of `READERS`.
+
+    Raises:
+        InputError: it is not there, is damaged, or was not written by `apd score`.
+    """
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise InputError(
+            "reading .parquet needs pyarrow; install it with `pip install 'apd[parquet]'`"
+        )
+    found = False
+    try:
+        for raw in READERS[path.suffix](path):
+            missing = [name for name in NEEDED if name not in raw]
+            if missing:
+                raise InputError(f"{path} has no column {missing[0]}, so it is no scores file")
+            found = True
+            yield {name: typed(name, values) for name, values in raw.items()}
+    except FileNotFoundError as error:
+        raise InputError(f"there is no file {path}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}") from error
+    except (ValueError, TypeError, KeyError, OverflowError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged or was not written by `apd score`") from error
+    if not found:
+        raise InputError(f"{path} holds no scores")
+
+
+def typed(name: str, values: Iterable[Any]) -> NDArray[Any]:
+    """A column as an array of its own type."""
+    if name == "status":
+        return np.array([str(value) for value in values])
+    if name == "flagged":
+        return np.array([TRUTHS[str(value).lower()] for value in values])
+    if name in ("index", "prediction") or name.removeprefix("component_").isdecimal():
+        return np.array([-1 if value in BLANK else int(value) for value in values], np.int64)
+    return np.array([np.nan if value in BLANK else float(value) for value in values], np.float64)
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of `ROWS_AT_ONCE` consecutive items, the last one of as many as are left."""
+    each = iter(items)
+    while batch := list(islice(each, ROWS_AT_ONCE)):
+        yield batch
+
+
+def from_csv(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
+    """Tables of strings."""
+    with path.open(newline="", encoding="utf-8") as stream:
+        reader = csv.reader(stream, strict=True)
+        names = next(reader, [])
+        for rows in batches(reader):
+            yield dict(zip(names, zip(*rows, strict=True), strict=True))
+
+
+def from_jsonl(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
+    """Tables of what JSON holds."""
+    with path.open(encoding="utf-8") as stream:
+        for lines in batches(stream):
+            rows = [json.loads(line) for line in lines]
+            yield {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def from_npz(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
+    """One table, which is never unpickled."""
+    with np.load(path, allow_pickle=False) as file:
+        yield {name: file[name].tolist() for name in file.files}
+
+
+def from_parquet(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
+    """Tables of Python values."""
+    pq = importlib.import_module("pyarrow.parquet")
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS_AT_ONCE):
+            yield batch.to_pydict()
+
+
+READERS: dict[str, Callable[[Path], Iterator[dict[str, Iterable[Any]]]]] = {
+    ".csv": from_csv,
+    ".jsonl": from_jsonl,
+    ".npz": from_npz,
+    ".parquet": from_parquet,
+}

@@ -1,0 +1,290 @@
+"""`apd score --report` and `apd report`: what they write, say and refuse."""
+
+import csv
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_cli_main import apd, assert_one_sentence, call
+from test_mad_reports_rendered import Page
+
+import mad
+from cli import reporting, scores_file
+from cli.directions import directing
+from cli.reporting import picked
+from mad.reports import RENDERERS, Report
+
+ODD = "in & <b>puts.npz"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A directory in which `apd train` was run on the embedded example, briefly."""
+    directory = tmp_path_factory.mktemp("report")
+    done = apd("train", "--steps", "60", "--components", "12", "--out", "run", cwd=directory)
+    assert done.returncode == 0, done.stderr
+    return directory
+
+
+@pytest.fixture(scope="module")
+def scored(trained) -> Path:
+    """The same, with 700 inputs of another name, one of them NaN, scored in one process."""
+    with np.load(trained / "inputs.npz") as file:
+        x = file["x"][:700]
+    x[9] = np.nan
+    np.savez(trained / ODD, x=x)
+    reports = [a for suffix in RENDERERS for a in ("--report", f"r{suffix}")]
+    done = apd("score", ODD, "--run", "run", "--alpha", "0.05", *reports, cwd=trained)
+    assert done.returncode == 0, done.stderr
+    assert "The report is in r.html, r.md, r.json." in done.stdout
+    return trained
+
+
+@pytest.fixture
+def here(scored, monkeypatch, capsys, tmp_path):
+    """`apd ...` in a copy of that directory."""
+    shutil.copytree(scored, tmp_path / "here")
+    return lambda *arguments: call(monkeypatch, capsys, tmp_path / "here", *arguments)
+
+
+def report_in(path: Path) -> Report:
+    return Report.model_validate_json(path.read_text())
+
+
+def test_the_report_counts_the_rows_of_the_scores(scored):
+    with (scored / "scores.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    flagged = [row for row in rows if row["flagged"] == "true"]
+    found = report_in(scored / "r.json")
+    assert (found.verdict.scored, found.verdict.flagged) == (699, len(flagged))
+    assert (found.verdict.not_finite, found.verdict.first_not_finite) == (1, (9,))
+    flagged.sort(key=lambda row: -float(row["score_bits"]))
+    assert [row.index for row in found.rows] == [int(row["index"]) for row in flagged[:300]]
+    assert found.rows_left_out == max(0, len(flagged) - 300)
+    assert len(found.cards) == 20
+    assert found.left_out == ()
+    assert found.verdict.sentence in (scored / "r.md").read_text()
+    page = Page((scored / "r.html").read_text())
+    assert found.verdict.sentence in page.said("p")
+    assert len(page.all("article")) == 20
+
+
+def test_the_cards_are_of_the_inputs_themselves(scored):
+    detector = mad.load(scored / "run")
+    with np.load(scored / ODD) as file:
+        x = file["x"]
+    card = report_in(scored / "r.json").cards[7]
+    expected = detector.explain(x, card.row.index)
+    assert card.outputs == tuple(expected.outputs.tolist())
+    assert card.prediction_without == expected.prediction_without
+    own = x[card.row.index].reshape(8, 8)
+    scaled = (own - own.min()) / (own.max() - own.min())
+    np.testing.assert_allclose(card.drawing.levels, 255 * scaled, atol=0.51)
+
+
+def test_it_says_where_it_comes_from(scored):
+    facts = {fact.name: fact.value for fact in report_in(scored / "r.json").provenance}
+    assert facts["inputs"] == ODD
+    assert facts["inputs sha256"] == reporting.digest(scored / ODD)
+    assert len(facts["inputs sha256"]) == 64
+    assert facts["command"].startswith(f"apd score '{ODD}' --run run --alpha 0.05 --report")
+    assert facts["decomposition"] == mad.load(scored / "run").decomposition.fingerprint
+    assert "seed 0, 12 components, 60 steps" in facts["training"]
+    assert "torch" in facts["versions"]
+    text = (scored / "r.html").read_text()
+    assert "<b>puts" not in text
+    assert ODD in Page(text).said("dd")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "npz", "parquet"])
+def test_a_report_of_a_file_is_the_report_of_the_scoring(suffix, here, scored, tmp_path):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    file = f"scores.{suffix}"
+    assert here("score", ODD, "--run", "run", "--alpha", "0.05", "--out", file)[0] == 0
+    more = ("--run", "run", "--inputs", ODD, "--alpha", "0.05", "--out", "again.json")
+    code, out, err = here("report", file, *more)
+    assert (code, err) == (0, "")
+    again = report_in(tmp_path / "here" / "again.json")
+    assert again.verdict.sentence in out
+    first = report_in(scored / "r.json")
+    assert again.model_copy(update={"provenance": first.provenance}) == first
+
+
+def test_what_is_not_at_hand_is_left_out_and_said_so(here, tmp_path):
+    code, out, err = here("report", "scores.csv")
+    assert (code, err) == (0, "")
+    page = Page((tmp_path / "here" / "report.html").read_text())
+    assert not page.all("article")
+    first, second, third = (text for text in page.said("li") if text.endswith("."))
+    assert "--run" in first
+    assert "--inputs" in second
+    assert "--alpha" in third
+    assert "whether the batch as a whole differs from the calibration inputs is not known" in out
+    assert here("report", "scores.csv", "--run", "run", "--out", "run.json")[0] == 0
+    found = report_in(tmp_path / "here" / "run.json")
+    assert found.verdict.drift is not None
+    assert found.scores.calibration is not None
+    assert found.cards == ()
+    assert len(found.left_out) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--alpha 0.5", ("at alpha 0.5", "flagged")),
+        ("--run run --per-class", ("other p-values", "--per-class")),
+        ("--run run --explain all", ("other p-values", "--explain")),
+        ("--run run --inputs other.npz", ("do not score as", "scores.csv")),
+        ("--run run --inputs few.npz", ("has 3 inputs",)),
+        ("--out scores/r.html", ("no directory scores",)),
+        ("--out run.html", ("is a directory",)),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(arguments, words, here, tmp_path):
+    directory = tmp_path / "here"
+    with np.load(directory / ODD) as file:
+        x = file["x"]
+    np.savez(directory / "other.npz", x=x[::-1])
+    np.savez(directory / "few.npz", x=x[:3])
+    (directory / "run.html").mkdir()
+    before = sorted(path.name for path in directory.iterdir())
+    code, _, err = here("report", "scores.csv", *arguments.split())
+    assert code == 1
+    assert_one_sentence(err, *words)
+    assert sorted(path.name for path in directory.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "a,b\n1,2\n",
+        "index,score_bits,p_value,flagged,prediction,status\n0,x,0.1,true,1,ok\n",
+        "index,score_bits,p_value,flagged,prediction,status\n0,1\n",
+        "\x00\xff",
+    ],
+)
+def test_a_file_of_something_else_is_refused(content, here, tmp_path):
+    (tmp_path / "here" / "odd.csv").write_bytes(content.encode("latin1"))
+    code, _, err = here("report", "odd.csv")
+    assert code == 1
+    assert_one_sentence(err, "odd.csv")
+    assert not (tmp_path / "here" / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["odd.jsonl", "odd.npz", "none.csv"])
+def test_damaged_and_missing_files_are_refused(name, here, tmp_path):
+    if name != "none.csv":
+        (tmp_path / "here" / name).write_text('{"index": 1\n')
+    assert_one_sentence(here("report", name)[2], name)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["report"],
+        ["report", "s.xlsx"],
+        ["report", "s.csv", "--out", "r.pdf"],
+        ["report", "s.csv", "--inputs", "x.npz"],
+        ["report", "s.csv", "--alpha", "2"],
+        ["score", "x.npz", "--report", "r.pdf"],
+    ],
+    ids=" ".join,
+)
+def test_misuse_exits_2(arguments, tmp_path, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, tmp_path, *arguments)
+    assert code == 2
+    assert "Error: " in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reports_never_overwrite_what_is_read_or_written(here, tmp_path):
+    for name in ("here.md", "scores.json"):
+        shutil.copy(tmp_path / "here" / ODD, tmp_path / "here" / name)
+        code, _, err = here("score", name, "--run", "run", "--report", name)
+        assert code == 1
+        assert_one_sentence(err, name, "its own file")
+
+
+def test_a_page_without_jinja_is_refused_before_scoring(here, monkeypatch, tmp_path):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        "cli.reporting.find_spec", lambda name: None if name == "jinja2" else find(name)
+    )
+    code, _, err = here("score", ODD, "--run", "run", "--out", "s.csv", "--report", "x.html")
+    assert code == 1
+    assert_one_sentence(err, "jinja2", "apd[report]")
+    assert not (tmp_path / "here" / "s.csv").exists()
+    assert here("report", "scores.csv", "--out", "x.md")[0] == 0
+
+
+def test_discoveries_and_stdout(here, tmp_path):
+    code, out, err = here(
+        "score", ODD, "--run", "run", "--fdr", "0.05", "--out", "-", "--report", "fdr.json"
+    )
+    assert code == 0
+    assert "The report is in fdr.json." in err
+    assert "The report" not in out
+    found = report_in(tmp_path / "here" / "fdr.json")
+    rows = list(csv.DictReader(out.splitlines()))
+    assert found.verdict.flagged == sum(row["flagged"] == "true" for row in rows)
+    assert found.verdict.flagging.fdr == 0.05
+    assert "scores" not in {fact.name for fact in found.provenance}
+
+
+def test_suffixes_are_those_of_the_renderers_and_writers():
+    from cli.report import SCORES
+    from cli.rows import WRITERS
+
+    assert tuple(RENDERERS) == reporting.SUFFIXES
+    assert tuple(WRITERS) == SCORES == tuple(scores_file.READERS)
+
+
+def test_picked_rows_are_those_of_all_chunks():
+    x = np.arange(40).reshape(20, 2)
+    chunks = [x[:3], x[3:3], x[3:11], x[11:]]
+    rows = [0, 2, 3, 10, 11, 19]
+    found = picked(iter(chunks), rows)
+    assert list(found) == rows
+    for row in rows:
+        np.testing.assert_array_equal(found[row], x[row])
+
+
+def test_directions_are_leading_singular_vectors(problem):
+    """Of the component's weights at the first site, formed and taken apart by numpy."""
+    from types import SimpleNamespace
+
+    directed = directing(SimpleNamespace(components=problem.components))
+    for c in range(problem.components.count):
+        site, weights = next(iter(problem.components.component(c).items()))
+        left, values, right = np.linalg.svd(weights.numpy())
+        found = directed(c)
+        assert found.site == site
+        assert found.write @ weights.numpy() @ found.read == pytest.approx(values[0], rel=1e-9)
+        assert abs(found.read @ right[0]) == pytest.approx(1, rel=1e-9)
+        assert abs(found.write @ left[:, 0]) == pytest.approx(1, rel=1e-9)
+        assert found.read[np.abs(found.read).argmax()] > 0
+
+
+def test_a_component_that_is_zero_there_has_no_directions(problem):
+    from types import SimpleNamespace
+
+    from apd import Components
+    from apd.sites import Factors
+
+    zero = {n: Factors(0 * f.U, f.V) for n, f in problem.components.factors.items()}
+    assert directing(SimpleNamespace(components=Components(zero)))(0) is None
+
+
+def test_the_schema_is_what_the_report_keeps_to(scored):
+    """Every field that a report has is in the published schema, part by part."""
+    from mad.reports.json import SCHEMA
+
+    published = json.loads(SCHEMA.read_text())
+    found = json.loads((scored / "r.json").read_text())
+    for part, example in (("Card", found["cards"][0]), ("Row", found["rows"][0])):
+        assert set(published["$defs"][part]["properties"]) == set(example)
