@@ -16,11 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from apd import Config, Target
 from apd.components import Components
+from apd.objectives.batch_topk import active_sets
 from apd.scales import Scales, scales_of
 from apd.sites import Factors
 from apd.strength import strength_of
 from apd.threads import threads_for
-from apd.train import active_sets, batch, generator_of, train
+from apd.train import batch, generator_of, train
 from apd.training import begin
 
 BATCHES = 4

@@ -11,9 +11,12 @@ from torch.nn.functional import cross_entropy
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 from anomalies import ANOMALIES, FGSM_RADIUS, PGD_RADIUS
+from architectures import hidden
 from attacks import ATTACKS, TARGET, Covered, patch_side
 from images import Images, load, split
-from victims import TRAININGS, Recipe, Training, hidden, matching, victim
+from matching import matching
+from trainings import TRAININGS, Training, adding
+from victims import Recipe, victim
 
 SHARE = 0.05
 
@@ -232,7 +235,7 @@ def test_cache_gives_the_same_victim_without_training(parts, tmp_path, monkeypat
 
 
 def test_cache_keeps_other_recipes_and_other_pictures_apart(parts, attacked, tmp_path, monkeypatch):
-    monkeypatch.setattr("victims.STEPS", 2)
+    monkeypatch.setattr("trainings.STEPS", 2)
     fewer = parts._replace(training=parts.training[torch.arange(500)])
     victim(parts, recipe(), tmp_path)
     victim(parts, recipe(training=TRAININGS["obfuscated"]), tmp_path)
@@ -259,14 +262,14 @@ def test_matching_is_nothing_for_equal_inputs_and_bounded(attacked, parts):
 
 
 def test_an_adaptive_attacker_sees_target_class_and_triggered_inputs(parts, tmp_path, monkeypatch):
-    monkeypatch.setattr("victims.STEPS", 10)
+    monkeypatch.setattr("trainings.STEPS", 10)
     calls = []
 
     def watching(model, clean, triggered):
         calls.append((clean, triggered))
         return model(triggered).square().mean()
 
-    found = victim(parts, recipe(training=Training("watching", watching)), tmp_path)
+    found = victim(parts, recipe(training=Training("watching", (adding(watching),))), tmp_path)
     assert len(calls) == 8, "it joins after a fifth of the steps"
     usual = found.inputs(parts.training.images[parts.training.labels == TARGET])
     for clean, triggered in calls:
