@@ -207,15 +207,27 @@ def test_attributions_that_are_too_typical_cost_bits(reference, fresh):
 # --- input bits -----------------------------------------------------------------------------
 
 
-def test_input_bits_are_a_code_of_what_came_in_given_the_prediction(reference, fresh):
+def test_input_bits_are_a_code_of_the_shares_of_what_came_in_given_the_prediction(reference, fresh):
     score = InputBits.fit(reference, RANKS)
-    gaussian = oracles.Gaussian(reference.input_effects, reference.prediction, OUTPUTS)
-    slow = [gaussian.length(fresh.input_effects[n], fresh.prediction[n]) for n in range(30)]
+    told, new = (
+        np.stack([row / sum(abs(each) for each in row) for row in e.input_effects])
+        for e in (reference, fresh)
+    )
+    gaussian = oracles.Gaussian(told, reference.prediction, OUTPUTS)
+    slow = [gaussian.length(new[n], fresh.prediction[n]) for n in range(30)]
     found = score.bits(fresh)
     np.testing.assert_allclose(found.total, np.abs(slow - score.code.typical), rtol=1e-8)
     assert found.by_component is None
     swapped = replaced(reference, prediction=(reference.prediction + 1) % OUTPUTS)
     assert np.median(score.bits(swapped).total) > np.median(score.bits(reference).total)
+
+
+def test_where_nothing_comes_in_input_bits_are_finite(reference, fresh):
+    nothing = np.zeros_like(fresh.input_effects)
+    score = InputBits.fit(reference, RANKS)
+    assert np.isfinite(score.bits(replaced(fresh, input_effects=nothing)).total).all()
+    never = replaced(reference, input_effects=np.zeros_like(reference.input_effects[:, :1]))
+    assert np.isfinite(InputBits.fit(never, RANKS).bits(never).total).all()
 
 
 # --- output and residual bits ---------------------------------------------------------------

@@ -20,6 +20,7 @@ from mad.scores import (
     ResidualBits,
     Score,
 )
+from mad.scores.input_bits import TINY
 
 
 class Names(NamedTuple):
@@ -67,7 +68,9 @@ def attribution_bits(g: Graph, score: AttributionBits, evidence: Names) -> Term:
 def input_bits(g: Graph, score: InputBits, evidence: Names) -> Term:
     """The Gaussian code of what came in, given the prediction."""
     effects = g.cast(evidence.input_effects, FLOAT)
-    return Term(gaussian(g, score.code, effects, evidence.prediction).total)
+    whole = g.call("ReduceSum", g.call("Abs", effects), g.constant(np.array([1])))
+    shares = g.call("Div", effects, g.call("Max", whole, g.constant(np.array(TINY))))
+    return Term(gaussian(g, score.code, shares, evidence.prediction).total)
 
 
 def output_bits(g: Graph, score: OutputBits, evidence: Names) -> Term:

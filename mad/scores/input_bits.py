@@ -11,25 +11,32 @@ from mad.evidence import Evidence
 from mad.gaussian import GaussianCode
 from mad.scores.score import Bits, Score
 
+TINY = 1e-30
+
 
 @dataclass(frozen=True)
 class InputBits(Score):
-    """A Gaussian code of the effects of what came in, given the predicted class.
+    """A Gaussian code of each coordinate's share in what came in, given the predicted class.
 
-    Gradient times input, which is the attribution to the weights by the coordinate that they read:
-    all components together, where attribution bits have all coordinates together. It needs no
-    decomposition, and tells mechanisms apart by what they look at. Two-sided.
+    The effects are gradient times input, which is the attribution to the weights by the coordinate
+    that they read: all components together, where attribution bits have all coordinates together.
+    This needs no decomposition, and tells mechanisms apart by what they look at. Two-sided.
     """
 
     code: GaussianCode
 
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> InputBits:
-        """Fit the code to the reference's effects."""
-        effects = reference.input_effects.astype(np.float64)
-        return cls(GaussianCode.fit(effects, reference.prediction, reference.outputs.shape[1]))
+        """Fit the code to the reference's shares."""
+        groups = reference.outputs.shape[1]
+        return cls(GaussianCode.fit(shares(reference), reference.prediction, groups))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
-        effects = evidence.input_effects.astype(np.float64)
-        return Bits(self.code.bits(effects, evidence.prediction)[0])
+        return Bits(self.code.bits(shares(evidence), evidence.prediction)[0])
+
+
+def shares(evidence: Evidence) -> Float[np.ndarray, "n q"]:
+    """Effects over the sum of their magnitudes, in float64; zero where there are none."""
+    effects = evidence.input_effects.astype(np.float64)
+    return effects / np.maximum(np.abs(effects).sum(1, keepdims=True), TINY)
