@@ -54,18 +54,29 @@ class GaussianCode:
 
     @classmethod
     def fit(
-        cls, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int
+        cls,
+        z: Float[np.ndarray, "n D"],
+        group: Int[np.ndarray, "n"],
+        groups: int,
+        least: float = SMALLEST_SCALE,
     ) -> GaussianCode:
-        """Fit the code to reference vectors, its own share and typical length to held-out ones."""
+        """Fit the code to reference vectors, its own share and typical length to held-out ones.
+
+        Args:
+            z: the vectors.
+            group: the group of each.
+            groups: how many there are.
+            least: what a coordinate is taken to vary by at least, times what an average one does.
+        """
         shares = OWN_SHARES if z.shape[1] <= MOST_OWN else OWN_SHARES[:1]
         held_out: dict[float, list[Float[np.ndarray, "_"]]] = {own: [] for own in shares}
         for rows, others in folds(len(z)):
-            spread = Spread.of(z[rows], group[rows], groups)
+            spread = Spread.of(z[rows], group[rows], groups, least)
             for own, lengths in held_out.items():
                 lengths.append(cls._of(spread, own).lengths(z[others], group[others])[0])
         lengths = {own: np.concatenate(parts) for own, parts in held_out.items()}
         own = min(shares, key=lambda share: lengths[share].mean())
-        code = cls._of(Spread.of(z, group, groups), own)
+        code = cls._of(Spread.of(z, group, groups, least), own)
         return replace(code, typical=np.asarray(np.median(lengths[own])))
 
     @classmethod
@@ -123,11 +134,13 @@ class Spread(NamedTuple):
     covariance: Float[np.ndarray, "G D D"]
 
     @classmethod
-    def of(cls, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int) -> Spread:
+    def of(
+        cls, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int, least: float
+    ) -> Spread:
         """Estimate them; no group has a covariance of its own in over `MOST_OWN` coordinates."""
         means = group_means(z, group, groups)
         deviations = z - means[group]
-        scale, shared = shrunk_covariance(deviations)
+        scale, shared = shrunk_covariance(deviations, least)
         fewest = FEWEST_ROWS if z.shape[1] <= MOST_OWN else len(z) + 1
         own = np.flatnonzero(np.bincount(group, minlength=groups) >= fewest)
         kind = np.zeros(groups, dtype=np.int64)
@@ -168,7 +181,7 @@ class WideCode:
     @classmethod
     def _of(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
         mean = z.mean(0)
-        scale, covariance = shrunk_covariance(z - mean)
+        scale, covariance = shrunk_covariance(z - mean, SMALLEST_SCALE)
         variances, vectors = np.linalg.eigh(covariance)
         others = max(1, len(scale) - MOST_DIRECTIONS)
         outside = 1 / variances[:others].mean()
@@ -196,14 +209,14 @@ def group_means(
 
 
 def shrunk_covariance(
-    deviations: Float[np.ndarray, "n D"],
+    deviations: Float[np.ndarray, "n D"], least: float
 ) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D D"]]:
     """Every coordinate's standard deviation, and the Ledoit-Wolf covariance in units of them.
 
-    A coordinate that hardly varies is taken to vary by `SMALLEST_SCALE` times an average one.
+    A coordinate that hardly varies is taken to vary by `least` times what an average one does.
     """
     spread = deviations.std(0)
-    floor = SMALLEST_SCALE * np.sqrt(np.mean(spread**2))
+    floor = least * np.sqrt(np.mean(spread**2))
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
     if floor == 0:
         return scale, np.eye(len(scale))

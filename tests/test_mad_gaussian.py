@@ -188,6 +188,18 @@ def test_coordinates_that_never_varied_cost_bits_once_they_do(data, columns):
     assert (wide.bits(odd) > wide.bits(z)).all()
 
 
+def test_a_coordinate_is_taken_to_vary_by_some_share_of_an_average_one(data):
+    z, group = data
+    deviations = z - oracles.group_means(z, group, K)[group]
+    spread = deviations.std(0)
+    average = math.sqrt(np.mean(spread**2))
+    assert (spread < 0.3 * average).any()
+    assert (spread > 0.3 * average).any()
+    scale, covariance = gaussian.shrunk_covariance(deviations, 0.3)
+    np.testing.assert_allclose(scale, [max(s, 0.3 * average) for s in spread])
+    np.testing.assert_allclose(covariance, oracles.ledoit_wolf(deviations / scale))
+
+
 def test_more_coordinates_than_rows_can_be_coded():
     rng = np.random.default_rng(3)
     z, group = rng.normal(size=(20, 30)), np.zeros(20, dtype=int)

@@ -12,6 +12,7 @@ from mad.gaussian import GaussianCode
 from mad.scores.score import Bits, Score
 
 TINY = 1e-30
+SMALLEST_SCALE = 0.3
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class InputBits(Score):
     The effects are gradient times input, which is the attribution to the weights by the coordinate
     that they read: all components together, where attribution bits have all coordinates together.
     This needs no decomposition, and tells mechanisms apart by what they look at. Two-sided.
+
+    A coordinate the reference never read is taken to vary by `SMALLEST_SCALE` times what an average
+    one does, so that it counts for as much as it matters to the prediction, and not for being new.
     """
 
     code: GaussianCode
@@ -29,7 +33,8 @@ class InputBits(Score):
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> InputBits:
         """Fit the code to the reference's shares."""
         groups = reference.outputs.shape[1]
-        return cls(GaussianCode.fit(shares(reference), reference.prediction, groups))
+        code = GaussianCode.fit(shares(reference), reference.prediction, groups, SMALLEST_SCALE)
+        return cls(code)
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
