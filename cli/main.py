@@ -11,8 +11,9 @@ from typing import Annotated
 
 import typer
 
-from cli import errors
+from cli import errors, speech
 from cli.accept import accept
+from cli.evaluate import evaluate
 from cli.export import export
 from cli.inspect import inspect
 from cli.report import report
@@ -22,12 +23,12 @@ from cli.train import train
 
 app = typer.Typer(
     name="apd",
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, score, report, accept, inspect, export, toy):
+for command in (train, score, report, evaluate, accept, inspect, export, toy):
     app.command()(command)
 
 
@@ -53,6 +54,7 @@ def about(
 
     Example, complete in an empty directory: apd train && apd score inputs.npz
     """
+    speech.begin()
 
 
 def main() -> None:

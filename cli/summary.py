@@ -143,9 +143,9 @@ class Discoveries(Summary):
 
 def report(summary: Summary, detector: mad.Detector, run: Path, out: Path) -> None:
     """Prints the summary; warnings go to stderr, and all of it where stdout has the rows."""
-    from cli.console import facts, say, screen
+    from cli.console import alerts, facts, say, screen
 
-    warnings, console = screen(stderr=True), screen(stderr=out == STDOUT)
+    warnings, console = alerts(), screen(stderr=out == STDOUT)
     warn(summary, detector, warnings)
     facts(
         console,

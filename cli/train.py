@@ -144,7 +144,7 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
         typer.Exit: with status 130, where a person interrupted it.
         apd.ApdError, mad.MadError, toys.ToyError, CliError: see `gather`, `decompose` and `fit`.
     """
-    from cli.console import say, screen
+    from cli.console import alerts, say, screen
     from cli.targets import gather
 
     console = screen()
@@ -163,7 +163,7 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
         decomposition = decomposed(plan, material, run)
         detector = fitted(decomposition, material, run)
     except KeyboardInterrupt:
-        say(screen(stderr=True), f"apd: interrupted; {how_to_go_on(run)}.")
+        say(alerts(), f"apd: interrupted; {how_to_go_on(run)}.")
         raise typer.Exit(INTERRUPTED) from None
     summarise(decomposition, detector, run, time.monotonic() - began)
     say(console, f"Next: apd score {to_score(plan, material)}", "bold")
