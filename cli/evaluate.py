@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -126,16 +127,13 @@ def refuse_one_kind(truth: NDArray[np.bool_], path: Path, key: str) -> None:
 
 
 def scored(
-    detector: mad.Detector, chunks: object, count: int
+    detector: mad.Detector, chunks: Iterator[NDArray[np.generic]], count: int
 ) -> tuple[NDArray[np.generic], mad.Result]:
     """The finite inputs, and the scores of all."""
-    from collections.abc import Iterator
-
     import numpy as np
 
     from cli.console import progress
 
-    assert isinstance(chunks, Iterator)
     x = np.concatenate(list(chunks))
     with progress("scoring", count, "rows") as advance:
         result = detector.score(x, lambda done: advance(done, ""))
@@ -191,7 +189,7 @@ def as_numbers(found: Estimates) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def show(facts: dict[str, object], found: Estimates) -> None:
+def show(facts: Mapping[str, object], found: Estimates) -> None:
     """Prints what came of it."""
     from cli import console
 

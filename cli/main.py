@@ -6,7 +6,6 @@ Exit status: 0 done, 1 failed, 2 misused, 3 anomalies found where --fail-on-anom
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from cli.export import export
 from cli.inspect import inspect
 from cli.report import report
 from cli.score import score
+from cli.serve import serve
 from cli.toy import toy
 from cli.train import train
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, score, report, evaluate, accept, inspect, export, toy):
+for command in (train, score, report, evaluate, accept, inspect, export, serve, toy):
     app.command()(command)
 
 
@@ -39,6 +39,8 @@ THREADS_WAIT = ("OMP_WAIT_POLICY", "PASSIVE")
 def show_version(wanted: bool) -> None:
     """Prints the version and ends, where --version was given."""
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"apd {version('apd')}")
         raise typer.Exit
 

@@ -10,7 +10,7 @@ import pytest
 from cli import errors, main
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["train", "score", "report", "accept", "inspect", "export", "toy"]
+COMMANDS = ["train", "score", "report", "evaluate", "accept", "inspect", "export", "serve", "toy"]
 
 
 def environment() -> dict[str, str]:
