@@ -144,11 +144,11 @@ def say_unscored(finite: NDArray[np.bool_]) -> None:
     """Warns of rows left out."""
     from cli.console import alerts, say
 
-    if not finite.all():
+    count = int((~finite).sum())
+    if count:
+        what = "1 row holds" if count == 1 else f"{count} rows hold"
         say(
-            alerts(),
-            f"apd: warning: {int((~finite).sum())} rows hold NaN or infinity and are left out.",
-            "yellow",
+            alerts(), f"apd: warning: {what} NaN or infinity; the figures leave that out.", "yellow"
         )
 
 

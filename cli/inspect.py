@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.speech import Json, Quiet, put
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 COLUMNS_SITE = "W"
 INPUTS_SHOWN = 2048
 SITES_SHOWN = 4
+LOSSES = 9
+STRONGEST = 3
+QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
 
 def inspect(
@@ -28,8 +33,13 @@ def inspect(
         Path | None,
         typer.Option(metavar="DIR", help="Write the papers' figures there, as SVG files."),
     ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show a run's settings, sites, losses and components.
+
+    Activity is that of the trusted inputs the run has profiled. The strongest inputs of a component
+    are those it contributes most to, by their row among these: `mad.load(RUN).profiled`.
 
     Example: apd inspect runs/digits-20261122-180000 --figures figures
     """
@@ -44,6 +54,8 @@ def inspect(
     found, detector = apd.load(run), mad.load(run)
     toy = toy_in(run, found)
     shares = norm_shares(found)
+    if json:
+        put(told(found, detector))
     console = screen()
     say(console, str(run), "bold")
     facts(console, settings_of(found))
@@ -53,14 +65,16 @@ def inspect(
     console.print(
         table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
     )
+    say(console, "\nUse", "bold")
+    facts(console, use(found, detector))
     say(console, "\nComponents", "bold")
     sites = list(shares)[:SITES_SHOWN]
     console.print(
-        table(("component", "rank", "rate", *sites), component_rows(found, detector, shares))
-    )
-    say(
-        console,
-        f"{int((found.components.ranks() == 0).sum())} of {found.components.count} are dead.",
+        table(
+            ("component", "rank", "rate", *sites, "strongest inputs"),
+            component_rows(found, detector, shares),
+            words=True,
+        )
     )
     if len(shares) > SITES_SHOWN:
         say(console, f"{len(shares) - SITES_SHOWN} more sites are not shown.")
@@ -118,8 +132,8 @@ def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
 
 
 def loss_rows(steps: list[apd.Step]) -> list[tuple[str, ...]]:
-    """The losses at the start, in the middle and at the end."""
-    chosen = dict.fromkeys((0, len(steps) // 2, len(steps) - 1))
+    """The losses over training, in even steps from the first to the last."""
+    chosen = dict.fromkeys(round(k * (len(steps) - 1) / (LOSSES - 1)) for k in range(LOSSES))
     return [
         (
             str(steps[i].step + 1),
@@ -153,9 +167,67 @@ def component_rows(
             f"{int(ranks[c])}",
             f"{float(detector.rates[c]):.1%}",
             *(f"{float(shares[site][c]):.0%}" for site in sites),
+            ", ".join(map(str, strongest(detector, c))),
         )
         for c in sorted(alive, key=lambda c: -float(detector.rates[c]))
     ]
+
+
+def strongest(detector: mad.Detector, component: int) -> list[int]:
+    """The profiled inputs that a component contributes most to, in falling order."""
+    import numpy as np
+
+    strength = np.abs(detector.usual.attributions[:, component])
+    return np.argsort(-strength, kind="stable")[:STRONGEST].tolist()
+
+
+def use(run: apd.Run, detector: mad.Detector) -> dict[str, str]:
+    """How well components stand for the weights, and how many of them inputs use."""
+    import numpy as np
+
+    import apd
+
+    counts = detector.usual.active.sum(1)
+    low, *quarters, high = np.quantile(counts, QUARTERS)
+    return {
+        "residual": f"{apd.recovery.faithfulness(run.target, run.components).overall:.2%} of the "
+        "weights' norm",
+        "active per input": f"{counts.mean():.3g} on average; "
+        f"{' / '.join(f'{q:.3g}' for q in quarters)} quartiles, {low:.0f} to {high:.0f}",
+        "dead": f"{int((run.ranks == 0).sum())} of {run.components.count}",
+    }
+
+
+def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
+    """What is shown of a run but for known mechanisms, for programs."""
+    import apd
+
+    return {
+        "settings": run.config.model_dump(mode="json"),
+        "sites": {name: list(site.shape) for name, site in run.target.sites.items()},
+        "losses": [
+            {
+                "step": step.step + 1,
+                "faithfulness": step.faithfulness,
+                "minimality": step.minimality,
+                "simplicity": step.simplicity,
+            }
+            for step in run.steps
+        ],
+        "residual": float(apd.recovery.faithfulness(run.target, run.components).overall),
+        "active_per_input": float(detector.usual.active.sum(1).mean()),
+        "dead": int((run.ranks == 0).sum()),
+        "components": [
+            {
+                "component": c,
+                "rank": float(run.ranks[c]),
+                "rate": float(detector.rates[c]),
+                "strongest_inputs": strongest(detector, c),
+            }
+            for c in range(run.components.count)
+            if run.ranks[c] > 0
+        ],
+    }
 
 
 def toy_in(directory: Path, run: apd.Run) -> toys.Toy | None:

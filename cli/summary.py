@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.files import STDOUT
 
@@ -95,6 +95,23 @@ class Summary:
             f"{self.unreachable} of {self.scored} inputs cannot be flagged at alpha "
             f"{self.alpha:g}, because their classes have too few calibration inputs"
         )
+
+    def told(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        found = self.tally.drift() if self.tally is not None and self.scored else None
+        return {
+            "alpha": self.alpha,
+            "scored": self.scored,
+            "not_scored": self.unscored,
+            "flagged": self.flagged,
+            "unreachable": self.unreachable,
+            "drift_p_value": None if found is None else found.p_value,
+            "drift_direction": None if found is None else found.direction,
+            "prediction_drift_p_value": None if found is None else found.share_p_value,
+            "most_surprising": [
+                {"index": one.index, "bits": one.bits, "p_value": one.p_value} for one in self.worst
+            ],
+        }
 
     def explanation(self, part: mad.Result, row: int) -> mad.Explanation:
         """The account of a row of the next rows, with its number among all."""

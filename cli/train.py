@@ -14,6 +14,7 @@ from cli import runs, settings
 from cli.errors import InputError
 from cli.plan import FILE as RECORD
 from cli.plan import Plan, absolute, from_file, record, recorded
+from cli.speech import Json, Quiet, put
 
 if TYPE_CHECKING:
     import apd
@@ -67,6 +68,8 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest unfinished run, or with --out.")
     ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Decompose a network and learn how trusted inputs use it.
 
@@ -102,7 +105,9 @@ def train(
     run = run or runs.fresh(plan.name)
     if not resume:
         runs.refuse_taken(run)
-    work(plan, run, began, resume=resume)
+    decomposition, detector = work(plan, run, began, resume=resume)
+    if json:
+        put(told(decomposition, detector, run, time.monotonic() - began))
 
 
 def configured(config: Path | None, target: str | None) -> tuple[Plan, Path | None]:
@@ -137,7 +142,7 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
     return run, configured(config, target)[0]
 
 
-def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
+def work(plan: Plan, run: Path, began: float, *, resume: bool) -> tuple[apd.Run, mad.Detector]:
     """Trains, fits the detector, and says how it went.
 
     Raises:
@@ -167,6 +172,28 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
         raise typer.Exit(INTERRUPTED) from None
     summarise(decomposition, detector, run, time.monotonic() - began)
     say(console, f"Next: apd score {to_score(plan, material)}", "bold")
+    return decomposition, detector
+
+
+def told(
+    decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float
+) -> dict[str, object]:
+    """What came of it, for programs."""
+    last = decomposition.steps[-1]
+    return {
+        "run": str(run),
+        "sites": list(decomposition.sites),
+        "components": decomposition.components.count,
+        "alive": int((decomposition.ranks > 0).sum()),
+        "active": decomposition.active,
+        "steps": len(decomposition.steps),
+        "faithfulness": last.faithfulness,
+        "minimality": last.minimality,
+        "simplicity": last.simplicity,
+        "calibrated": len(detector.calibrated),
+        "smallest_p_value": detector.finest_alpha,
+        "seconds": round(seconds, 1),
+    }
 
 
 def to_score(plan: Plan, material: Material) -> str:
