@@ -107,6 +107,8 @@ def train(
         runs.refuse_taken(run)
     decomposition, detector = work(plan, run, began, resume=resume)
     if json:
+        from cli.trained import told
+
         put(told(decomposition, detector, run, time.monotonic() - began))
 
 
@@ -151,6 +153,7 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> tuple[apd.Run,
     """
     from cli.console import alerts, say, screen
     from cli.targets import gather
+    from cli.trained import summarise
 
     console = screen()
     try:
@@ -175,27 +178,6 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> tuple[apd.Run,
     return decomposition, detector
 
 
-def told(
-    decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float
-) -> dict[str, object]:
-    """What came of it, for programs."""
-    last = decomposition.steps[-1]
-    return {
-        "run": str(run),
-        "sites": list(decomposition.sites),
-        "components": decomposition.components.count,
-        "alive": int((decomposition.ranks > 0).sum()),
-        "active": decomposition.active,
-        "steps": len(decomposition.steps),
-        "faithfulness": last.faithfulness,
-        "minimality": last.minimality,
-        "simplicity": last.simplicity,
-        "calibrated": len(detector.calibrated),
-        "smallest_p_value": detector.finest_alpha,
-        "seconds": round(seconds, 1),
-    }
-
-
 def to_score(plan: Plan, material: Material) -> str:
     """What a person may score next."""
     if plan.target is None:
@@ -217,6 +199,7 @@ def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
     import apd
     from cli.console import progress
     from cli.targets import device_of
+    from cli.trained import losses_of
 
     config = apd.Config.of(dict(plan.decomposition))
     if apd.is_run(run):
@@ -267,35 +250,3 @@ def fitted(decomposition: apd.Run, material: Material, run: Path) -> mad.Detecto
     detector = mad.Detector.fit(decomposition, material.reference)
     detector.save(run)
     return detector
-
-
-def losses_of(step: apd.Step) -> str:
-    """A step's losses in words."""
-    return (
-        f"faithfulness {step.faithfulness:.2g}, minimality {step.minimality:.2g}, "
-        f"simplicity {step.simplicity:.2g}"
-    )
-
-
-def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float) -> None:
-    """Prints what came of it."""
-    from cli.console import duration, facts, say, screen
-
-    console = screen()
-    alive = int((decomposition.components.ranks() > 0).sum())
-    say(console, f"Wrote the run to {run}.")
-    facts(
-        console,
-        {
-            "sites": ", ".join(
-                f"{site.name} {site.shape[0]}x{site.shape[1]}"
-                for site in decomposition.target.sites.values()
-            ),
-            "components": f"{alive} alive of {decomposition.components.count}, "
-            f"{decomposition.active:.3g} active per input",
-            "losses": losses_of(decomposition.steps[-1]),
-            "detector": f"calibrated on {len(detector.calibrated)} inputs, "
-            f"smallest p-value {detector.finest_alpha:.2g}",
-            "time": duration(seconds),
-        },
-    )
