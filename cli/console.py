@@ -10,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from cli.speech import speech
+
 LINE_EVERY_S = 5.0
 RATE_OVER_S = 10.0
 
@@ -17,8 +19,18 @@ Report = Callable[[int, str], None]
 
 
 def screen(*, stderr: bool = False) -> Console:
-    """A console that leaves words as they are; rich honours NO_COLOR and the terminal's width."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    """A console for what people may do without; rich honours NO_COLOR and the terminal's width."""
+    return _console(stderr=stderr, quiet=not speech.words)
+
+
+def alerts() -> Console:
+    """A console for warnings, on stderr, which are said whatever else is not."""
+    return _console(stderr=True, quiet=False)
+
+
+def _console(*, stderr: bool, quiet: bool) -> Console:
+    """A console that leaves words as they are."""
+    return Console(stderr=stderr, quiet=quiet, highlight=False, markup=False, emoji=False)
 
 
 def say(console: Console, text: str, style: str = "") -> None:
@@ -100,13 +112,20 @@ def progress(label: str, total: int, unit: str) -> Generator[Report]:
 
     On a terminal a bar that goes away when it is done; elsewhere a line every few seconds.
     """
-    console = screen(stderr=True)
+    if not speech.progress:
+        yield unheard
+        return
+    console = alerts()
     with (
         _bar(console, label, total, unit)
         if console.is_terminal
         else _lines(console, label, total, unit) as report
     ):
         yield report
+
+
+def unheard(done: int, words: str) -> None:
+    """How far it is, told to nobody."""
 
 
 @contextmanager

@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.speech import Json, Quiet, put
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     import apd
     import mad
-    import toys
 
-COLUMNS_SITE = "W"
-INPUTS_SHOWN = 2048
 SITES_SHOWN = 4
+LOSSES = 9
+STRONGEST = 3
+QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
 
 def inspect(
@@ -28,8 +30,13 @@ def inspect(
         Path | None,
         typer.Option(metavar="DIR", help="Write the papers' figures there, as SVG files."),
     ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show a run's settings, sites, losses and components.
+
+    Activity is that of the trusted inputs the run has profiled. The strongest inputs of a component
+    are those it contributes most to, by their row among these: `mad.load(RUN).profiled`.
 
     Example: apd inspect runs/digits-20261122-180000 --figures figures
     """
@@ -39,11 +46,14 @@ def inspect(
     import mad
     from cli import runs
     from cli.console import facts, say, screen, table
+    from cli.recovered import recovery_of, toy_in
 
     run = run or runs.newest_ready()
     found, detector = apd.load(run), mad.load(run)
     toy = toy_in(run, found)
     shares = norm_shares(found)
+    if json:
+        put(told(found, detector))
     console = screen()
     say(console, str(run), "bold")
     facts(console, settings_of(found))
@@ -53,14 +63,16 @@ def inspect(
     console.print(
         table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
     )
+    say(console, "\nUse", "bold")
+    facts(console, use(found, detector))
     say(console, "\nComponents", "bold")
     sites = list(shares)[:SITES_SHOWN]
     console.print(
-        table(("component", "rank", "rate", *sites), component_rows(found, detector, shares))
-    )
-    say(
-        console,
-        f"{int((found.components.ranks() == 0).sum())} of {found.components.count} are dead.",
+        table(
+            ("component", "rank", "rate", *sites, "strongest inputs"),
+            component_rows(found, detector, shares),
+            words=True,
+        )
     )
     if len(shares) > SITES_SHOWN:
         say(console, f"{len(shares) - SITES_SHOWN} more sites are not shown.")
@@ -118,8 +130,8 @@ def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
 
 
 def loss_rows(steps: list[apd.Step]) -> list[tuple[str, ...]]:
-    """The losses at the start, in the middle and at the end."""
-    chosen = dict.fromkeys((0, len(steps) // 2, len(steps) - 1))
+    """The losses over training, in even steps from the first to the last."""
+    chosen = dict.fromkeys(round(k * (len(steps) - 1) / (LOSSES - 1)) for k in range(LOSSES))
     return [
         (
             str(steps[i].step + 1),
@@ -153,84 +165,64 @@ def component_rows(
             f"{int(ranks[c])}",
             f"{float(detector.rates[c]):.1%}",
             *(f"{float(shares[site][c]):.0%}" for site in sites),
+            ", ".join(map(str, strongest(detector, c))),
         )
         for c in sorted(alive, key=lambda c: -float(detector.rates[c]))
     ]
 
 
-def toy_in(directory: Path, run: apd.Run) -> toys.Toy | None:
-    """The toy that a run's target is, or None where it is not one or is there no more."""
-    from cli.plan import recorded
-    from cli.targets import toy_of
+def strongest(detector: mad.Detector, component: int) -> list[int]:
+    """The profiled inputs that a component contributes most to, in falling order."""
+    import numpy as np
 
-    plan = recorded(directory)
-    toy = toy_of(plan) if plan is not None else None
-    return toy if toy is not None and has_weights_of(run, toy) else None
+    strength = np.abs(detector.usual.attributions[:, component])
+    return np.argsort(-strength, kind="stable")[:STRONGEST].tolist()
 
 
-def recovery_of(run: apd.Run, toy: toys.Toy | None) -> dict[str, str] | None:
-    """How well the run found the mechanisms of its target, where that is a toy that knows them.
-
-    Activity and errors are those of trusted inputs that the components were not trained on.
-    """
-    if toy is None or not toy.mechanisms:
-        return None
-    return {**columns_of(run), **mechanisms_of(run, toy), **use_of(run, toy)}
-
-
-def has_weights_of(run: apd.Run, toy: toys.Toy) -> bool:
-    """Whether the run's sites hold the toy's own weights."""
-    import torch
-
-    state = toy.model.state_dict()
-    return all(
-        site in state and torch.equal(run.target.weight(site).cpu(), state[site])
-        for site in run.target.sites
-    )
-
-
-def columns_of(run: apd.Run) -> dict[str, str]:
-    """MMCS and ML2R of input features as published (APD paper, section 3.1), of superposition."""
-    import torch
+def use(run: apd.Run, detector: mad.Detector) -> dict[str, str]:
+    """How well components stand for the weights, and how many of them inputs use."""
+    import numpy as np
 
     import apd
 
-    if list(run.target.sites) != [COLUMNS_SITE]:
-        return {}
-    weight = run.target.weight(COLUMNS_SITE)
-    parts = (run.components.component(c)[COLUMNS_SITE] for c in range(run.components.count))
-    components = torch.stack(list(parts))
+    counts = detector.usual.active.sum(1)
+    low, *quarters, high = np.quantile(counts, QUARTERS)
     return {
-        "MMCS": f"{apd.recovery.mmcs(weight, components):.4f}",
-        "ML2R": f"{apd.recovery.ml2r(weight, components):.4f}",
+        "residual": f"{apd.recovery.faithfulness(run.target, run.components).overall:.2%} of the "
+        "weights' norm",
+        "active per input": f"{counts.mean():.3g} on average; "
+        f"{' / '.join(f'{q:.3g}' for q in quarters)} quartiles, {low:.0f} to {high:.0f}",
+        "dead": f"{int((run.ranks == 0).sum())} of {run.components.count}",
     }
 
 
-def mechanisms_of(run: apd.Run, toy: toys.Toy) -> dict[str, str]:
-    """How many mechanisms are components of their own, and how alike the two are."""
+def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
+    """What is shown of a run but for known mechanisms, for programs."""
     import apd
 
-    best = apd.recovery.best(toy.mechanisms, run.components)
-    own = apd.recovery.one_to_one(toy.mechanisms, run.components)
     return {
-        "mechanisms recovered": f"{int(own.recovered().sum())} of {len(toy.mechanisms)}",
-        "distinct components": f"{best.distinct}",
-        "MMCS of mechanisms": f"{best.mmcs:.4f}",
-        "ML2R of mechanisms": f"{best.ml2r:.4f}",
-    }
-
-
-def use_of(run: apd.Run, toy: toys.Toy) -> dict[str, str]:
-    """What the components leave out, how many are active on an input, and how many are dead."""
-    import apd
-
-    rows = run.unseen_rows(toy.reference.numpy())[:INPUTS_SHOWN]
-    x = run.target.prepare(toy.reference[rows])
-    active = apd.recovery.active_components(run, x)
-    error = apd.recovery.sparse_error(run.target, run.components, x, active)
-    return {
-        "residual": f"{apd.recovery.faithfulness(run.target, run.components).overall:.2%}",
-        "sparse error": f"{error:.2g} of the outputs' variance",
-        "active per input": f"{float(active.sum(1).double().mean()):.3g}",
-        "dead": f"{int(apd.recovery.dead(run.components).sum())} of {run.components.count}",
+        "settings": run.config.model_dump(mode="json"),
+        "sites": {name: list(site.shape) for name, site in run.target.sites.items()},
+        "losses": [
+            {
+                "step": step.step + 1,
+                "faithfulness": step.faithfulness,
+                "minimality": step.minimality,
+                "simplicity": step.simplicity,
+            }
+            for step in run.steps
+        ],
+        "residual": float(apd.recovery.faithfulness(run.target, run.components).overall),
+        "active_per_input": float(detector.usual.active.sum(1).mean()),
+        "dead": int((run.ranks == 0).sum()),
+        "components": [
+            {
+                "component": c,
+                "rank": float(run.ranks[c]),
+                "rate": float(detector.rates[c]),
+                "strongest_inputs": strongest(detector, c),
+            }
+            for c in range(run.components.count)
+            if run.ranks[c] > 0
+        ],
     }

@@ -6,28 +6,29 @@ Exit status: 0 done, 1 failed, 2 misused, 3 anomalies found where --fail-on-anom
 
 import os
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from cli import errors
+from cli import errors, speech
 from cli.accept import accept
+from cli.evaluate import evaluate
 from cli.export import export
 from cli.inspect import inspect
 from cli.report import report
 from cli.score import score
+from cli.serve import serve
 from cli.toy import toy
 from cli.train import train
 
 app = typer.Typer(
     name="apd",
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (train, score, report, accept, inspect, export, toy):
+for command in (train, score, report, evaluate, accept, inspect, export, serve, toy):
     app.command()(command)
 
 
@@ -38,6 +39,8 @@ THREADS_WAIT = ("OMP_WAIT_POLICY", "PASSIVE")
 def show_version(wanted: bool) -> None:
     """Prints the version and ends, where --version was given."""
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"apd {version('apd')}")
         raise typer.Exit
 
@@ -53,6 +56,7 @@ def about(
 
     Example, complete in an empty directory: apd train && apd score inputs.npz
     """
+    speech.begin()
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,6 +182,8 @@ def picked(chunks: Iterable[NDArray[Any]], rows: list[int]) -> dict[int, NDArray
 
 def provenance(detector: mad.Detector | None, files: dict[str, Path | None]) -> dict[str, str]:
     """Where a report comes from: files and their hashes, the detector, versions, command."""
+    from importlib.metadata import version
+
     return {
         **{name: str(path) for name, path in files.items() if path is not None},
         **{

@@ -13,6 +13,7 @@ from cli.errors import InputError
 from cli.files import STDOUT
 from cli.flags import flagging, share
 from cli.reporting import suffixed
+from cli.speech import Json, Quiet, put
 from cli.summary import Discoveries, Summary, report
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def score(
         bool,
         typer.Option("--fail-on-anomaly", help="Exit 3 where a row is flagged or unscorable."),
     ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Score inputs in bits of surprise, and flag anomalies.
 
@@ -120,6 +123,8 @@ def score(
 
     output = explained(explain)
     summary = flagging(alpha, alarms_per_day, inputs_per_day, fdr)
+    if json and out == STDOUT:
+        raise typer.BadParameter("--json and --out - both take stdout; give one")
     if out != STDOUT:
         refuse_output(out, inputs)
     paths = reports or []
@@ -137,6 +142,8 @@ def score(
         else:
             rows.write(passed, out)
     report(summary, detector, run, out)
+    if json:
+        put({"run": str(run), "written": str(out), **summary.told()})
     if paths:
         files = {"scores": None if out == STDOUT else out, "inputs": inputs, "run": run}
         x = reporting.looked_at(gathered, detector, inputs, key)

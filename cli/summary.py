@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cli.files import STDOUT
 
@@ -96,6 +96,23 @@ class Summary:
             f"{self.alpha:g}, because their classes have too few calibration inputs"
         )
 
+    def told(self) -> dict[str, Any]:
+        """All of it, for programs."""
+        found = self.tally.drift() if self.tally is not None and self.scored else None
+        return {
+            "alpha": self.alpha,
+            "scored": self.scored,
+            "not_scored": self.unscored,
+            "flagged": self.flagged,
+            "unreachable": self.unreachable,
+            "drift_p_value": None if found is None else found.p_value,
+            "drift_direction": None if found is None else found.direction,
+            "prediction_drift_p_value": None if found is None else found.share_p_value,
+            "most_surprising": [
+                {"index": one.index, "bits": one.bits, "p_value": one.p_value} for one in self.worst
+            ],
+        }
+
     def explanation(self, part: mad.Result, row: int) -> mad.Explanation:
         """The account of a row of the next rows, with its number among all."""
         return replace(part.explain(row), index=self.seen + row)
@@ -143,9 +160,9 @@ class Discoveries(Summary):
 
 def report(summary: Summary, detector: mad.Detector, run: Path, out: Path) -> None:
     """Prints the summary; warnings go to stderr, and all of it where stdout has the rows."""
-    from cli.console import facts, say, screen
+    from cli.console import alerts, facts, say, screen
 
-    warnings, console = screen(stderr=True), screen(stderr=out == STDOUT)
+    warnings, console = alerts(), screen(stderr=out == STDOUT)
     warn(summary, detector, warnings)
     facts(
         console,

@@ -14,6 +14,7 @@ from cli import runs, settings
 from cli.errors import InputError
 from cli.plan import FILE as RECORD
 from cli.plan import Plan, absolute, from_file, record, recorded
+from cli.speech import Json, Quiet, put
 
 if TYPE_CHECKING:
     import apd
@@ -67,6 +68,8 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the newest unfinished run, or with --out.")
     ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Decompose a network and learn how trusted inputs use it.
 
@@ -102,7 +105,11 @@ def train(
     run = run or runs.fresh(plan.name)
     if not resume:
         runs.refuse_taken(run)
-    work(plan, run, began, resume=resume)
+    decomposition, detector = work(plan, run, began, resume=resume)
+    if json:
+        from cli.trained import told
+
+        put(told(decomposition, detector, run, time.monotonic() - began))
 
 
 def configured(config: Path | None, target: str | None) -> tuple[Plan, Path | None]:
@@ -137,15 +144,16 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
     return run, configured(config, target)[0]
 
 
-def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
+def work(plan: Plan, run: Path, began: float, *, resume: bool) -> tuple[apd.Run, mad.Detector]:
     """Trains, fits the detector, and says how it went.
 
     Raises:
         typer.Exit: with status 130, where a person interrupted it.
         apd.ApdError, mad.MadError, toys.ToyError, CliError: see `gather`, `decompose` and `fit`.
     """
-    from cli.console import say, screen
+    from cli.console import alerts, say, screen
     from cli.targets import gather
+    from cli.trained import summarise
 
     console = screen()
     try:
@@ -163,10 +171,11 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> None:
         decomposition = decomposed(plan, material, run)
         detector = fitted(decomposition, material, run)
     except KeyboardInterrupt:
-        say(screen(stderr=True), f"apd: interrupted; {how_to_go_on(run)}.")
+        say(alerts(), f"apd: interrupted; {how_to_go_on(run)}.")
         raise typer.Exit(INTERRUPTED) from None
     summarise(decomposition, detector, run, time.monotonic() - began)
     say(console, f"Next: apd score {to_score(plan, material)}", "bold")
+    return decomposition, detector
 
 
 def to_score(plan: Plan, material: Material) -> str:
@@ -190,6 +199,7 @@ def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
     import apd
     from cli.console import progress
     from cli.targets import device_of
+    from cli.trained import losses_of
 
     config = apd.Config.of(dict(plan.decomposition))
     if apd.is_run(run):
@@ -240,35 +250,3 @@ def fitted(decomposition: apd.Run, material: Material, run: Path) -> mad.Detecto
     detector = mad.Detector.fit(decomposition, material.reference)
     detector.save(run)
     return detector
-
-
-def losses_of(step: apd.Step) -> str:
-    """A step's losses in words."""
-    return (
-        f"faithfulness {step.faithfulness:.2g}, minimality {step.minimality:.2g}, "
-        f"simplicity {step.simplicity:.2g}"
-    )
-
-
-def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float) -> None:
-    """Prints what came of it."""
-    from cli.console import duration, facts, say, screen
-
-    console = screen()
-    alive = int((decomposition.components.ranks() > 0).sum())
-    say(console, f"Wrote the run to {run}.")
-    facts(
-        console,
-        {
-            "sites": ", ".join(
-                f"{site.name} {site.shape[0]}x{site.shape[1]}"
-                for site in decomposition.target.sites.values()
-            ),
-            "components": f"{alive} alive of {decomposition.components.count}, "
-            f"{decomposition.active:.3g} active per input",
-            "losses": losses_of(decomposition.steps[-1]),
-            "detector": f"calibrated on {len(detector.calibrated)} inputs, "
-            f"smallest p-value {detector.finest_alpha:.2g}",
-            "time": duration(seconds),
-        },
-    )

@@ -1,18 +1,22 @@
-"""What `apd inspect` says of a run whose target is a toy with known mechanisms."""
+"""What `apd inspect` says of a run, and of known mechanisms where its target is a toy."""
 
 import dataclasses
+import json
 import math
 
+import numpy as np
 import oracles
 import pytest
 import torch
+from test_cli_main import call
 
 import apd
+import mad
 import toys
 from apd import Components
 from apd.sites import Factors
-from cli.inspect import recovery_of, toy_in
 from cli.plan import Plan, record
+from cli.recovered import recovery_of, toy_in
 
 
 def merged(mechanisms, first, second):
@@ -94,3 +98,50 @@ def test_of_superposition_the_published_figures_are_shown_too(tms, tmp_path):
     assert float(found["MMCS"]) >= 0.998
     assert 0.95 <= float(found["ML2R"]) <= 1.05
     assert found["mechanisms recovered"] == "5 of 5"
+
+
+@pytest.fixture
+def inspected(small_run, tmp_path, monkeypatch, capsys):
+    """A detector in a run directory, and `apd inspect` of it."""
+    run, reference = small_run
+    detector = mad.Detector.fit(run, reference)
+    run.save(tmp_path / "run")
+    detector.save(tmp_path / "run")
+    return detector, lambda *options: call(
+        monkeypatch, capsys, tmp_path, "inspect", "run", *options
+    )
+
+
+def test_a_run_as_json_is_what_the_detector_knows(inspected):
+    detector, inspect = inspected
+    code, out, err = inspect("--json")
+    assert (code, err) == (0, "")
+    said, run = json.loads(out), detector.decomposition
+    assert [step["faithfulness"] for step in said["losses"]] == [s.faithfulness for s in run.steps]
+    assert said["settings"]["steps"] == 20
+    assert said["dead"] + len(said["components"]) == 8
+    evidence = detector.evidence(detector.profiled)
+    assert said["active_per_input"] == evidence.active.sum(1).mean()
+    assert said["residual"] == pytest.approx(
+        apd.recovery.faithfulness(run.target, run.components).overall
+    )
+    for component in said["components"]:
+        c = component["component"]
+        strength = np.abs(evidence.attributions[:, c])
+        assert strength[component["strongest_inputs"]].tolist() == sorted(strength)[:-4:-1]
+        assert component["rate"] == detector.rates[c]
+
+
+def test_a_run_for_people_names_what_it_used_and_where_it_is_strongest(inspected):
+    _, inspect = inspected
+    said = json.loads(inspect("--json")[1])
+    out = inspect()[1]
+    assert "active per input" in out
+    assert f"{said['dead']} of 8" in out
+    first = ", ".join(map(str, said["components"][0]["strongest_inputs"]))
+    assert first in out
+    losses = out[out.index("Losses") : out.index("Use")].splitlines()
+    assert [int(line.split()[0]) for line in losses[2:] if line.strip()] == [
+        *(1, 3, 6, 8, 11, 13, 15, 18, 20)
+    ]
+    assert inspect("--quiet") == (0, "", "")

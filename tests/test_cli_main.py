@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cli import errors, main
+from cli import console, errors, main
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["train", "score", "report", "accept", "inspect", "export", "toy"]
+COMMANDS = ["train", "score", "report", "evaluate", "accept", "inspect", "export", "serve", "toy"]
 
 
 def environment() -> dict[str, str]:
@@ -110,6 +110,23 @@ def test_misuse_names_what_there_is(tmp_path, monkeypatch, capsys):
     assert all(suffix in err for suffix in (".csv", ".jsonl", ".npz", ".parquet"))
     _, _, err = call(monkeypatch, capsys, tmp_path, "toy", "nope", "--out", "here")
     assert all(name in err for name in ("tms-5-2", "tms-40-10", "digits"))
+
+
+def test_shells_can_complete_commands(tmp_path):
+    done = apd(cwd=tmp_path, _APD_COMPLETE="complete_bash", COMP_WORDS="apd e", COMP_CWORD="1")
+    assert done.stdout.split() == ["evaluate", "export"]
+
+
+def test_no_color_is_honoured(monkeypatch, capsys):
+    """Where a terminal is claimed, which is what colours are for."""
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console.say(console.screen(), "good", "green")
+    assert "\x1b[32mgood" in capsys.readouterr().out
+    monkeypatch.setenv("NO_COLOR", "1")
+    console.say(console.screen(), "good", "green")
+    assert capsys.readouterr().out == "good\n"
 
 
 def test_version(tmp_path):

@@ -94,6 +94,24 @@ def test_rows_are_the_detectors_numbers(here, tmp_path, trained):
     assert {row["status"] for row in rows} == {"ok"}
 
 
+def test_the_summary_as_json_and_not_at_all(here, tmp_path, trained):
+    code, out, err = here("score", "inputs.npz", "--json", "--alpha", "0.1")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    result = mad.load(run_of(trained)).score(x_of(tmp_path))
+    assert (said["scored"], said["not_scored"], said["alpha"]) == (40, 0, 0.1)
+    assert said["flagged"] == result.flagged(0.1).sum() > 0
+    assert said["drift_p_value"] == result.drift().p_value
+    worst = said["most_surprising"][0]
+    assert (worst["index"], worst["bits"]) == (int(result.bits.argmax()), result.bits.max())
+    rows = (tmp_path / "scores.csv").read_bytes()
+    assert here("score", "inputs.npz", "--quiet", "--alpha", "0.1") == (0, "", "")
+    assert (tmp_path / "scores.csv").read_bytes() == rows
+    code, out, err = here("score", "inputs.npz", "--json", "--out", "-")
+    assert (code, out) == (2, "")
+    assert "--json" in err
+
+
 def test_an_input_gets_the_same_bits_whatever_comes_with_it(here, tmp_path):
     here("score", "inputs.npz")
     together = read(tmp_path / "scores.csv")

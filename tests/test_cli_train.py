@@ -109,6 +109,16 @@ def test_an_interrupted_run_says_how_to_go_on(digits, tmp_path, here):
     assert_one_sentence(err, "give the target")
 
 
+def test_what_came_of_it_as_json_and_not_at_all(digits, here):
+    code, out, err = here("train", digits, "--steps", "2", "--out", "told", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert (said["run"], said["steps"]) == ("told", 2)
+    assert said["alive"] <= said["components"]
+    assert said["smallest_p_value"] == 1 / (said["calibrated"] + 1)
+    assert here("train", digits, "--steps", "2", "--out", "hushed", "--quiet") == (0, "", "")
+
+
 def test_the_embedded_example_and_what_it_refuses_to_overwrite(tmp_path, here):
     code, out, err = here("train", "--steps", "20", "--out", "run")
     assert (code, err) == (0, "")

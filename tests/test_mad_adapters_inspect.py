@@ -1,6 +1,9 @@
 """The Inspect scorer end to end, on Inspect's mock model; skipped where it is not installed."""
 
+import importlib
 import math
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,11 +28,23 @@ def saved(small_run, tmp_path_factory):
     return directory, detector
 
 
+def mock():
+    """Inspect's mock model with its tokens counted: counting would fetch a vocabulary."""
+    from inspect_ai.model import ModelOutput, ModelUsage, get_model
+
+    def answer(*_):
+        output = ModelOutput.from_content("mockllm", "?")
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return output
+
+    return get_model("mockllm/model", custom_outputs=answer)
+
+
 def evaluate(samples, scorer, directory):
     from inspect_ai import Task, eval
 
     task = Task(dataset=samples, scorer=scorer)
-    (log,) = eval(task, model="mockllm/model", display="none", log_dir=str(directory / "logs"))
+    (log,) = eval(task, model=mock(), display="none", log_dir=str(directory / "logs"))
     assert log.status == "success", log.error
     return log
 
@@ -77,3 +92,26 @@ def test_inputs_can_be_in_metadata_and_labels_may_lack(saved, tmp_path, metadata
     assert bits == detector.score(np.array(x, dtype=np.float64)).bits.tolist()
     (value,) = (m.value for n, m in log.results.scores[0].metrics.items() if "auroc" in n)
     assert math.isnan(value)
+
+
+def test_a_log_that_is_there_is_scored_too(saved, tmp_path):
+    from inspect_ai import score
+    from inspect_ai.dataset import Sample
+    from inspect_ai.scorer import includes
+
+    from mad.adapters.inspect_ai import mechanistic
+
+    directory, detector = saved
+    x = [[1, 0, -2, 0, 3], [0, 0, 1, 0, 0]]
+    samples = [Sample(input="?", target="!", metadata={"x": row}) for row in x]
+    log = score(evaluate(samples, includes(), tmp_path), mechanistic(str(directory)))
+    bits = [sample.scores["mechanistic"].value for sample in log.samples]
+    assert bits == detector.score(np.array(x, dtype=np.float64)).bits.tolist()
+
+
+def test_inspect_is_told_where_the_scorer_is():
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())[
+        "project"
+    ]
+    named = project["entry-points"]["inspect_ai"][project["name"]]
+    assert callable(importlib.import_module(named).mechanistic)

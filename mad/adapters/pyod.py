@@ -1,7 +1,8 @@
 """The detector as a PyOD detector; needs pyod."""
 
-# What is not installed is not typed.
+# What is not installed is not typed; PyOD's own types are those of methods that do nothing.
 # pyright: reportMissingImports=false, reportUntypedBaseClass=false
+# pyright: reportIncompatibleMethodOverride=false
 
 from __future__ import annotations
 

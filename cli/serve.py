@@ -1,0 +1,63 @@
+"""`apd serve`: a run's scorer behind HTTP; needs fastapi, uvicorn and prometheus-client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.errors import InputError
+from cli.flags import ALPHA, share
+from cli.speech import Quiet
+
+NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+
+
+def serve(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="The directory.  [default: the newest under ./runs]"),
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any that is free.")] = 8000,
+    alpha: Annotated[
+        float, typer.Option(callback=share, help="Share of false alarms on inputs you trust.")
+    ] = ALPHA,
+    quiet: Quiet = False,
+) -> None:
+    """Score inputs that come by HTTP, as `apd score` does.
+
+    POST /score takes {"x": [[...], ...]} as JSON or the bytes of an .npz file, and answers with
+    the rows of `apd score`. GET /healthz says what serves, GET /metrics what was served, for
+    Prometheus. Whoever reaches the port can score: keep it behind what knows your users.
+
+    Example: apd serve runs/mine --port 8000
+    """
+    refuse_missing()
+    import uvicorn
+
+    import mad
+    from cli import runs
+    from cli.console import say, screen
+    from cli.service import service
+
+    run = run or runs.newest_ready()
+    app = service(mad.load(run), alpha)
+    say(screen(), f"Scoring by {run} at http://{host}:{port}/score; Ctrl-C ends it.")
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+def refuse_missing() -> None:
+    """Refuses to begin without what serves.
+
+    Raises:
+        InputError: a package is not installed.
+    """
+    from importlib.util import find_spec
+
+    missing = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"serving needs {' and '.join(missing)}; install it with `pip install 'apd[serve]'`"
+        )

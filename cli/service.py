@@ -1,0 +1,128 @@
+"""The scorer as a web application: inputs in a body, rows out, and what was served as metrics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+from numpy.typing import NDArray
+
+from cli import errors, inputs
+from cli.reporting import decomposed
+from cli.rows import Rows
+from cli.score import tabulate
+from cli.served import Served
+from cli.targets import numpy_type
+
+if TYPE_CHECKING:
+    import mad
+
+MOST_BYTES = 64 * 2**20
+BAD_REQUEST, TOO_LARGE = 400, 413
+KEY = inputs.DEFAULT_KEY
+
+
+def service(detector: mad.Detector, alpha: float) -> FastAPI:
+    """The application: POST /score, GET /healthz, GET /metrics.
+
+    Args:
+        detector: what scores, one request at a time.
+        alpha: the share of false alarms that is flagged for.
+    """
+    app = FastAPI(title="apd", docs_url=None, redoc_url=None, openapi_url=None)
+    served, turn = Served(), Lock()
+
+    def answer(body: bytes) -> dict[str, Any]:
+        x = inputs_in(body, detector)
+        with turn:
+            result = detector.score(x)
+            served.note(result, alpha)
+        return {"alpha": alpha, "rows": as_objects(tabulate(result, 0, alpha))}
+
+    async def score(request: Request) -> Response:
+        if int(request.headers.get("content-length", 0)) > MOST_BYTES:
+            return refusal(f"a request may hold {MOST_BYTES:,} bytes; send fewer rows", TOO_LARGE)
+        try:
+            return JSONResponse(await run_in_threadpool(answer, await request.body()))
+        except Exception as error:
+            if not errors.is_expected(error):
+                raise
+            return refusal(errors.sentence(error), BAD_REQUEST)
+
+    def healthz() -> dict[str, Any]:
+        run = decomposed(detector)
+        return {
+            "status": "ok",
+            "decomposition": run.fingerprint,
+            "input_shape": list(run.input_shape),
+            "alpha": alpha,
+            "smallest_p_value": detector.finest_alpha,
+        }
+
+    def metrics() -> Response:
+        return Response(served.text(), media_type=served.media_type)
+
+    app.add_api_route("/score", score, methods=["POST"], response_model=None)
+    app.add_api_route("/healthz", healthz)
+    app.add_api_route("/metrics", metrics, response_model=None)
+    return app
+
+
+def refusal(sentence: str, status: int) -> JSONResponse:
+    """Why a request is not answered."""
+    return JSONResponse({"error": sentence}, status)
+
+
+def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
+    """The inputs that a request holds, as the target takes them.
+
+    Raises:
+        InputError: they cannot be used.
+    """
+    target = decomposed(detector).target
+    dtype = numpy_type(target.input_dtype)
+    if not body.startswith(inputs.ZIP_MAGIC):
+        return from_json(body, target.input_shape, dtype)
+    with NamedTemporaryFile(suffix=".npz") as file:
+        file.write(body)
+        file.flush()
+        try:
+            found = inputs.look(Path(file.name))
+            return np.concatenate(list(inputs.fitting(found, target.input_shape, dtype)))
+        except errors.InputError as error:
+            raise errors.InputError(str(error).replace(file.name, "the request")) from error
+
+
+def from_json(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[np.generic]:
+    """The rows of {"x": rows}; null is a number that is not known.
+
+    Raises:
+        InputError: they cannot be used.
+    """
+    try:
+        rows = np.array(json.loads(body)[KEY], float, ndmin=1)
+    except (ValueError, TypeError, KeyError) as error:
+        raise errors.InputError(
+            f'the request is neither {{"{KEY}": rows of numbers}} as JSON nor an .npz file'
+        ) from error
+    if len(rows) == 0 or rows.shape[1:] != shape:
+        raise errors.InputError(
+            f"the request has inputs of {inputs.words(rows.shape[1:])}, "
+            f"but the target takes {inputs.words(shape)}"
+        )
+    if dtype.kind in "iu" and not (rows == np.rint(rows)).all():
+        raise errors.InputError(f"the request holds fractions, but the target takes {dtype}")
+    with np.errstate(over="ignore"):
+        return rows.astype(dtype)
+
+
+def as_objects(rows: Rows) -> list[dict[str, Any]]:
+    """Rows by the names of their columns, blanks as None."""
+    return [dict(zip(rows.columns, row, strict=True)) for row in rows]

@@ -1,0 +1,63 @@
+"""What came of training, for people and for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import apd
+    import mad
+
+
+def told(
+    decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float
+) -> dict[str, object]:
+    """What came of it, for programs."""
+    last = decomposition.steps[-1]
+    return {
+        "run": str(run),
+        "sites": list(decomposition.sites),
+        "components": decomposition.components.count,
+        "alive": int((decomposition.ranks > 0).sum()),
+        "active": decomposition.active,
+        "steps": len(decomposition.steps),
+        "faithfulness": last.faithfulness,
+        "minimality": last.minimality,
+        "simplicity": last.simplicity,
+        "calibrated": len(detector.calibrated),
+        "smallest_p_value": detector.finest_alpha,
+        "seconds": round(seconds, 1),
+    }
+
+
+def losses_of(step: apd.Step) -> str:
+    """A step's losses in words."""
+    return (
+        f"faithfulness {step.faithfulness:.2g}, minimality {step.minimality:.2g}, "
+        f"simplicity {step.simplicity:.2g}"
+    )
+
+
+def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float) -> None:
+    """Prints what came of it."""
+    from cli.console import duration, facts, say, screen
+
+    console = screen()
+    alive = int((decomposition.components.ranks() > 0).sum())
+    say(console, f"Wrote the run to {run}.")
+    facts(
+        console,
+        {
+            "sites": ", ".join(
+                f"{site.name} {site.shape[0]}x{site.shape[1]}"
+                for site in decomposition.target.sites.values()
+            ),
+            "components": f"{alive} alive of {decomposition.components.count}, "
+            f"{decomposition.active:.3g} active per input",
+            "losses": losses_of(decomposition.steps[-1]),
+            "detector": f"calibrated on {len(detector.calibrated)} inputs, "
+            f"smallest p-value {detector.finest_alpha:.2g}",
+            "time": duration(seconds),
+        },
+    )

@@ -1,0 +1,138 @@
+"""`apd serve`: the same rows as `apd score`, by HTTP."""
+
+import importlib.util
+import io
+import json
+import warnings
+
+import numpy as np
+import pytest
+from problems import numbers
+from test_cli_main import assert_one_sentence, call
+
+import mad
+from cli.score import tabulate
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    testclient = pytest.importorskip("fastapi.testclient", exc_type=ImportError)
+    pytest.importorskip("prometheus_client")
+
+ALPHA = 0.1
+
+
+@pytest.fixture(scope="module")
+def detector(small_run):
+    run, reference = small_run
+    return mad.Detector.fit(run, reference)
+
+
+@pytest.fixture
+def client(detector):
+    from cli.service import service
+
+    return testclient.TestClient(service(detector, ALPHA))
+
+
+@pytest.fixture(scope="module")
+def x() -> np.ndarray:
+    x = np.concatenate([numbers(21)(9, 5), 3 * numbers(22)(7, 5)]).astype(np.float32)
+    x[4, 2] = np.nan
+    return x
+
+
+def npz(**arrays: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+def as_json(x: np.ndarray) -> bytes:
+    return json.dumps({"x": [[None if np.isnan(v) else v for v in row] for row in x.tolist()]})
+
+
+@pytest.mark.parametrize("body", [lambda x: npz(x=x), as_json], ids=["npz", "json"])
+def test_rows_are_those_of_apd_score(client, detector, x, body):
+    answer = client.post("/score", content=body(x))
+    assert answer.status_code == 200
+    rows = tabulate(detector.score(x), 0, ALPHA)
+    expected = [dict(zip(rows.columns, row, strict=True)) for row in rows]
+    assert answer.json() == {"alpha": ALPHA, "rows": expected}
+    assert expected[4]["status"] == "non-finite"
+    assert expected[4]["score_bits"] is None
+    assert any(row["flagged"] for row in expected)
+
+
+def test_it_says_what_serves(client, detector):
+    said = client.get("/healthz").json()
+    assert (said["status"], said["input_shape"]) == ("ok", [5])
+    assert said["decomposition"] == detector.decomposition.fingerprint
+    assert said["smallest_p_value"] == detector.finest_alpha
+
+
+def metrics_of(client) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def test_metrics_count_what_was_served(client, detector, x):
+    assert metrics_of(client)["apd_drift_p_value"] == 1
+    odd = 5 * x[9:]
+    for part in (x, odd):
+        client.post("/score", content=npz(x=part))
+    found, result = metrics_of(client), detector.score(np.concatenate([x, odd]))
+    assert found["apd_scored_total"] == result.finite.sum() == found["apd_bits_count"]
+    assert found["apd_not_finite_total"] == 1
+    assert found["apd_flagged_total"] == (result.p_value <= ALPHA).sum() > 0
+    assert found["apd_bits_sum"] == pytest.approx(result.bits[result.finite].sum())
+    assert found['apd_bits_bucket{le="100.0"}'] == (result.bits <= 100).sum()
+    assert found["apd_drift_p_value"] == result.drift().p_value < 1
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "neither"),
+        (b'{"x": [["a"]]}', "neither"),
+        (b"[1, 2]", "neither"),
+        (b'{"x": [[1, 2], [3]]}', "neither"),
+        (b'{"x": []}', "5 features"),
+        (b'{"x": 3}', "single number"),
+        (b'{"x": [[1, 2]]}', "5 features"),
+        (b"PK nonsense", "truncated or damaged"),
+        (npz(x=np.zeros((2, 3), np.float32)), "5 features"),
+        (npz(x=np.array(["text"])), "numbers are needed"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_a_sentence(client, body, word):
+    answer = client.post("/score", content=body)
+    assert answer.status_code == 400
+    said = answer.json()["error"]
+    assert word in said
+    assert said.endswith(".")
+    assert "/tmp" not in said
+    assert metrics_of(client)["apd_scored_total"] == 0
+
+
+def test_too_much_at_once_is_refused(client, monkeypatch):
+    monkeypatch.setattr("cli.service.MOST_BYTES", 10)
+    answer = client.post("/score", content=b'{"x": [[1, 2, 3, 4, 5]]}')
+    assert answer.status_code == 413
+    assert "fewer rows" in answer.json()["error"]
+
+
+def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name)
+    )
+    code, _, err = call(monkeypatch, capsys, tmp_path, "serve", "runs/mine")
+    assert code == 1
+    assert_one_sentence(err, "uvicorn", "apd[serve]")
+
+
+def test_a_run_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, tmp_path, "serve")
+    assert code == 1
+    assert_one_sentence(err, "apd train")
