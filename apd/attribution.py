@@ -22,6 +22,7 @@ from apd.routes import effects_through_weights, projections
 from apd.sites import Factors, Use
 
 NUMBERS_AT_ONCE = 2**21
+MOST_GRADIENTS = 2**25
 
 
 def signed_attributions(
@@ -114,11 +115,14 @@ def squared_effects(
 ) -> Float[Tensor, "n C"]:
     """The sum over directions of the squared effects on the outputs along them.
 
-    One batched backward pass for as many directions as `NUMBERS_AT_ONCE` allows.
+    One batched backward pass for as many directions as `NUMBERS_AT_ONCE` allows, with no more than
+    `MOST_GRADIENTS` numbers in all of their gradients.
     """
     ways = [effects_at(capture, components.factors[capture.use.site]) for capture in captures]
     total = outputs.new_zeros(len(outputs), components.count)
-    for some in directions.split(max(1, NUMBERS_AT_ONCE // max(way.numbers for way in ways))):
+    fast = NUMBERS_AT_ONCE // max(way.numbers for way in ways)
+    fitting = MOST_GRADIENTS // sum(capture.y.numel() for capture in captures)
+    for some in directions.split(max(1, min(fast, fitting))):
         gradients = torch.autograd.grad(
             outputs,
             [capture.y for capture in captures],

@@ -23,6 +23,7 @@ from apd.inputs import Arrays, pack
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
 from apd.reference import check_reference, fingerprint_of, first_rows, tensors_of, training_rows
+from apd.sizing import sized
 from apd.store import Saved, claim, read_run, write_run
 from apd.surgery import Operated, ablate, only, sum_of
 from apd.target import Target
@@ -213,6 +214,7 @@ def decompose(
     check_reference(given)
     if isinstance(target, nn.Module):
         target = Target.of(target, first_rows(given), config.sites, config.output)
+    config = sized(config, target)
     x = target.prepare(given)
     rows = training_rows(len(x), config)
     fingerprint = fingerprint_of(x)

@@ -1,0 +1,33 @@
+"""How much of a training fits into memory, and the settings cut to it.
+
+What a step holds grows with its inputs: what the network computes for every one, the gradients of
+that, and what every component reads and writes wherever a weight is applied. A large network, or
+one of many positions, therefore takes fewer inputs at a time. The bound is the same on every
+machine, so that the same seed gives the same run.
+"""
+
+from __future__ import annotations
+
+from apd.block import numbers_at_uses, numbers_of, rows_that_fit
+from apd.config import Config
+from apd.target import Target
+from apd.training import component_count
+
+PASSES = 2
+
+
+def sized(config: Config, target: Target) -> Config:
+    """The settings with a batch that fits."""
+    each = numbers_per_input(target, component_count(target, config) * config.rank)
+    fitting = min(config.batch_size, rows_that_fit(each))
+    return config.model_copy(update={"batch_size": fitting})
+
+
+def numbers_per_input(target: Target, parts: int) -> int:
+    """How many numbers a step holds for one input: two passes, and the parts at every use.
+
+    Args:
+        target: the network.
+        parts: components times their rank.
+    """
+    return PASSES * numbers_of(target) + numbers_at_uses(target, parts)
