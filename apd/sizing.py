@@ -9,11 +9,13 @@ machine, so that the same seed gives the same run.
 from __future__ import annotations
 
 from apd.block import numbers_at_uses, numbers_of, rows_that_fit
+from apd.components import Components
 from apd.config import Config
 from apd.target import Target
 from apd.training import component_count
 
 PASSES = 2
+COPIES = 4
 
 
 def sized(config: Config, target: Target) -> Config:
@@ -31,3 +33,14 @@ def numbers_per_input(target: Target, parts: int) -> int:
         parts: components times their rank.
     """
     return PASSES * numbers_of(target) + numbers_at_uses(target, parts)
+
+
+def memory(target: Target, components: Components, config: Config) -> int:
+    """About how many bytes training holds: a step's numbers, the weights, and the components.
+
+    Weights are held beside the gap that components leave and its gradient, components beside their
+    moments and their first state.
+    """
+    of_step = config.batch_size * numbers_per_input(target, components.count * config.rank)
+    standing = sum(tensor.numel() for tensor in (*target.state.values(), *components.tensors()))
+    return (of_step + COPIES * standing) * target.dtype.itemsize
