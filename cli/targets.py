@@ -154,11 +154,7 @@ def _with_reference(plan: Plan, module: nn.Module, path: Path) -> Material:
     if not names:
         return Material(module, _reference(module, path, plan.key), None)
     config = apd.Config.of(dict(plan.decomposition))
-    found = {name: inputs.read(path, name) for name in names}
-    typed = {
-        name: inputs.as_kind(array, path, _input_type(module, array))
-        for name, array in found.items()
-    }
+    typed = {name: _named(module, path, name) for name in names}
     example = {name: torch.as_tensor(array[:2]) for name, array in typed.items()}
     target = Target.of(module, example, config.sites, config.output)
     return Material(target, target.prepare(typed).numpy(), None)
@@ -178,6 +174,13 @@ def _onnx(plan: Plan, path: Path) -> Material:
     judge, rows = verify(module, path, array)
     say(screen(), f"Imported {path}: on {rows} of these inputs it computes what {judge} computes.")
     return Material(module, array, None)
+
+
+def _named(module: nn.Module, path: Path, name: str) -> inputs.Array:
+    """One of several arrays; those of truth values, such as masks, are taken as they are."""
+    array = inputs.read(path, name)
+    is_mask = array.dtype.kind == "b"
+    return array if is_mask else inputs.as_kind(array, path, _input_type(module, array))
 
 
 def _reference(module: nn.Module, path: Path, key: str | None) -> inputs.Array:
