@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from apd.errors import TargetError
 from apd.export import reason, silence
@@ -26,6 +25,6 @@ def load_exported(path: Path) -> nn.Module:
             module = torch.export.load(path).module()
     except Exception as error:
         raise TargetError(f"{path} cannot be loaded by torch.export: {reason(error)}") from error
-    for node in cast(fx.GraphModule, module).graph.nodes:
+    for node in module.graph.nodes:
         node.meta.clear()  # example tensors of no content, which cannot be copied
     return module

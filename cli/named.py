@@ -7,8 +7,9 @@ one array alone. They are told from labels, which may lie in the same file, by t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 LABELS = ("y", "is_anomaly", "kind")
 
 
-class Taken(NamedTuple):
+@dataclass(frozen=True)
+class Taken:
     """Inputs in a file, as a target takes them.
 
     Attributes:
@@ -104,7 +106,7 @@ def packed(parts: tuple[Part, ...], found: list[Inputs]) -> Iterator[Array]:
     at_once = min(inputs.rows_at_once for inputs in found)
     for chunks in zip(*(inputs.chunks(at_once) for inputs in found), strict=True):
         own = {
-            part.name: as_kind(chunk, inputs.path, numpy_type(part.dtype))
+            part.name: np.array(as_kind(chunk, inputs.path, numpy_type(part.dtype)))
             for part, inputs, chunk in zip(parts, found, chunks, strict=True)
         }
         yield pack(parts, own).numpy()

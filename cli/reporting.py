@@ -155,11 +155,11 @@ def looked_at(
     from mad.reports import wanted
 
     target = decomposed(detector).target
-    count, chunks = taken(path, key, target)
+    inputs = taken(path, key, target)
     rows = wanted(gathered, prod(target.input_shape) * numpy_type(target.input_dtype).itemsize)
-    if rows and rows[-1] >= count:
-        raise InputError(f"{path} has {count} inputs, and the scores speak of more")
-    return picked(chunks, rows)
+    if rows and rows[-1] >= inputs.count:
+        raise InputError(f"{path} has {inputs.count} inputs, and the scores speak of more")
+    return picked(inputs.chunks, rows)
 
 
 def picked(chunks: Iterable[NDArray[Any]], rows: list[int]) -> dict[int, NDArray[Any]]:

@@ -186,8 +186,8 @@ def opened(
     from cli import runs
 
     run = named or runs.newest_ready()
-    count, chunks = taken(path, key, apd.load(run).target)
-    return run, count, chunks, mad.load(run)
+    found = taken(path, key, apd.load(run).target)
+    return run, found.count, found.chunks, mad.load(run)
 
 
 def scored(
