@@ -177,7 +177,7 @@ def opened(
         InputError: there is no run, or the inputs cannot be used.
         apd.RunError, mad.MadError: the run directory is damaged or holds no detector.
     """
-    from cli.inputs import arrays
+    from cli.inputs import arrays, look
     from cli.named import taken
 
     arrays(path)
@@ -185,7 +185,11 @@ def opened(
     import mad
     from cli import runs
 
-    run = named or runs.newest_ready()
+    try:
+        run = named or runs.newest_ready()
+    except InputError:
+        look(path, key)  # what is wrong with the file comes first
+        raise
     found = taken(path, key, apd.load(run).target)
     return run, found.count, found.chunks, mad.load(run)
 
