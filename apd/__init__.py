@@ -18,6 +18,8 @@ from apd.errors import (
     RunError,
     TargetError,
 )
+from apd.estimate import Estimate, estimate
+from apd.exported import load_exported
 from apd.factory import load_factory
 from apd.run import Run, decompose, load
 from apd.store import is_run
@@ -30,6 +32,7 @@ __all__ = [
     "Components",
     "Config",
     "ConfigError",
+    "Estimate",
     "ReferenceError",
     "Run",
     "RunError",
@@ -37,9 +40,11 @@ __all__ = [
     "Target",
     "TargetError",
     "decompose",
+    "estimate",
     "is_run",
     "is_unfinished",
     "load",
+    "load_exported",
     "load_factory",
     "recovery",
 ]

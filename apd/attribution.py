@@ -22,6 +22,7 @@ from apd.routes import effects_through_weights, projections
 from apd.sites import Factors, Use
 
 NUMBERS_AT_ONCE = 2**21
+MOST_GRADIENTS = 2**25
 
 
 def signed_attributions(
@@ -137,7 +138,7 @@ def squared_effects(
 ) -> Float[Tensor, "n C"]:
     """The sum over directions of the squared effects on the outputs along them.
 
-    One batched backward pass for as many directions as `NUMBERS_AT_ONCE` allows.
+    One batched backward pass for as many directions as `gradients_along` takes at once.
     """
     ways = [effects_at(capture, components.factors[capture.use.site]) for capture in captures]
     total = outputs.new_zeros(len(outputs), components.count)
@@ -160,9 +161,11 @@ def gradients_along(
         places: what `outputs` have been made of.
         outputs: of a network.
         directions: along which to differentiate.
-        numbers: how many it takes to work with one direction; `NUMBERS_AT_ONCE` are taken at once.
+        numbers: how many it takes to work with one direction; there are `NUMBERS_AT_ONCE` at once,
+            and no more than `MOST_GRADIENTS` in all of the gradients.
     """
-    for some in directions.split(max(1, NUMBERS_AT_ONCE // numbers)):
+    fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
+    for some in directions.split(max(1, min(NUMBERS_AT_ONCE // numbers, fitting))):
         yield torch.autograd.grad(
             outputs,
             places,

@@ -14,6 +14,7 @@ from apd.target import Target
 
 NUMBERS_AT_ONCE = 2**21
 MOST_NUMBERS = 2**27
+MOST_IN_TRAINING = 2**28
 ROWS_AT_ONCE = (128, 1024)
 
 
@@ -28,12 +29,20 @@ def rows_at_once(target: Target, parts: int) -> int:
         target: the network.
         parts: components times their rank, which are read and written for every vector.
     """
-    at_uses = sum(
-        positions * (numbers + 2 * parts) for positions, numbers in target.vectors.values()
-    )
+    at_uses = numbers_at_uses(target, parts)
     fewest, most = ROWS_AT_ONCE
     fast = min(most, max(fewest, power_of_two(NUMBERS_AT_ONCE / at_uses)))
     return max(1, min(fast, power_of_two(MOST_NUMBERS / (at_uses + numbers_of(target)))))
+
+
+def rows_that_fit(numbers: int) -> int:
+    """A power of two: how many inputs of so many numbers each training works on at a time."""
+    return power_of_two(MOST_IN_TRAINING / numbers)
+
+
+def numbers_at_uses(target: Target, parts: int) -> int:
+    """How many numbers meet the sites' weights and the components' parts for one input."""
+    return sum(positions * (numbers + 2 * parts) for positions, numbers in target.vectors.values())
 
 
 def power_of_two(x: float) -> int:

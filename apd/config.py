@@ -26,7 +26,7 @@ class Config(BaseModel):
         active: components an input uses on average while mechanisms separate, the batch top-k's k
             over the batch size; None: found (`apd.sparsity`). The objective lp has no k.
         steps: optimiser steps.
-        batch_size: inputs per step.
+        batch_size: inputs per step, or as many as fit into memory (`apd.sizing`).
         learning_rate: the schedule's peak, in lengths of a typical mechanism's vectors per step.
         warmup: share of training in which the learning rate rises to its peak.
         search: share of the steps that look for k, after which the components start again; the
@@ -47,7 +47,8 @@ class Config(BaseModel):
         release_start: share of training after which these two penalties are released.
         release_end: share of training at which they are gone.
         projections: how many random projections of the outputs to estimate attributions from, which
-            makes a step's cost flat in the number of outputs; None: exact attributions.
+            makes a step's cost flat in the number of outputs; None: exact attributions, unless each
+            of many outputs would take a backward pass of its own (`apd.strength`).
         loss: how outputs are compared, mean squared error or Kullback-Leibler divergence.
         hidden: sites whose own outputs the masked pass is to reproduce, dotted names with shell
             wildcards.

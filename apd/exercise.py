@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from apd.block import numbers_of, rows_that_fit
 from apd.hooks import capture
 from apd.sites import Factors, Site
 from apd.target import Target
@@ -60,7 +61,8 @@ def moments(
         if max(site.shape) <= LARGEST
     }
     totals = {s: Sides(*(f.new_zeros(len(f), len(f)) for f in b)) for s, b in bases.items()}
-    for rows in x[:ROWS].split(ROWS_AT_ONCE):
+    at_once = min(ROWS_AT_ONCE, rows_that_fit(2 * numbers_of(target)))
+    for rows in x[:ROWS].split(at_once):
         outputs, captures = capture(target, rows)
         signs = 2.0 * torch.randint(2, outputs.shape, generator=generator).to(outputs) - 1
         gradients = torch.autograd.grad(outputs, [c.y for c in captures], signs)

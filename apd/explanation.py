@@ -90,10 +90,12 @@ def entered(doors: Sequence[Tensor], gradients: Sequence[Tensor], n: int) -> Flo
 def rms_entered(doors: Sequence[Tensor], outputs: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
     """The root mean square over outputs of the effects of what came in."""
     n, d = outputs.shape
+    if not doors:
+        return outputs.new_zeros(n, 1)
     numbers = sum(door.numel() for door in doors)
     squares = [
         entered(doors, gradients, n).square().sum(0)
-        for gradients in gradients_along(doors, outputs, every_output(outputs), max(1, numbers))
+        for gradients in gradients_along(doors, outputs, every_output(outputs), numbers)
     ]
     return (torch.stack(squares).sum(0) / d).sqrt()
 

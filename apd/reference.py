@@ -42,7 +42,7 @@ def check_reference(reference: Reference) -> None:
     for name, x in named.items():
         if x.ndim == 0 or len(x) < FEWEST_ROWS:
             raise ReferenceError(f"{name} has too few inputs; at least {FEWEST_ROWS} are needed")
-        bad = (~torch.isfinite(x.flatten(1)).all(1)).nonzero().flatten().tolist()
+        bad = (~torch.isfinite(x.reshape(len(x), -1)).all(1)).nonzero().flatten().tolist()
         if bad:
             rows = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
             raise ReferenceError(f"{name} holds NaN or infinity in rows {rows}")

@@ -22,7 +22,8 @@ from apd.explanation import Explained, as_array, explain, explain_positions
 from apd.inputs import Arrays, pack
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
-from apd.reference import check_reference, fingerprint_of, first_rows, tensors_of, training_rows
+from apd.reference import fingerprint_of
+from apd.setup import set_up
 from apd.store import Saved, claim, read_run, write_run
 from apd.surgery import Operated, ablate, only, sum_of
 from apd.target import Target
@@ -207,14 +208,9 @@ def decompose(
         ReferenceError: the reference is too small or is not finite.
         RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
     """
-    config = config or Config()
-    given = tensors_of(reference)
-    check_reference(given)
-    if isinstance(target, nn.Module):
-        target = Target.of(target, first_rows(given), config.sites, config.output)
-    x = target.prepare(given)
-    rows = training_rows(len(x), config)
-    fingerprint = fingerprint_of(x)
+    ready = set_up(target, reference, config or Config())
+    target, config = ready.target, ready.config
+    fingerprint = fingerprint_of(ready.x)
     directory = Path(directory) if directory is not None else None
     belongs_to = identity(target, fingerprint, config)
     if directory is not None:
@@ -225,14 +221,14 @@ def decompose(
         training, steps = begin(target, config), list[Step]()
     saved_at = time.monotonic()
     with threads_for(target, training.components.count * config.rank, config.batch_size):
-        for step in train(target, x[rows.to(x.device)], config, training):
+        for step in train(target, ready.trained_on, config, training):
             steps.append(step)
             if progress is not None:
                 progress(step)
             if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 write_checkpoint(directory, training, steps, belongs_to)
                 saved_at = time.monotonic()
-    run = Run(target, training.components, config, rows, fingerprint, steps)
+    run = Run(target, training.components, config, ready.rows, fingerprint, steps)
     if directory is not None:
         run.save(directory)
         (directory / CHECKPOINT).unlink(missing_ok=True)

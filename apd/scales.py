@@ -11,6 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd import losses
+from apd.block import numbers_of, rows_that_fit
 from apd.config import Config
 from apd.errors import ConfigError, ReferenceError
 from apd.masked import own_outputs
@@ -54,7 +55,7 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
     """
     weights = [target.weight(site) for site in target.sites]
     total = torch.stack([w.square().sum() for w in weights]).sum()
-    some = reference[:SAMPLE]
+    some = reference[: min(SAMPLE, rows_that_fit(numbers_of(target)))]
     outputs = target(some)
     if not bool((outputs != outputs[0]).any()):
         raise ReferenceError("the target's outputs are the same on all of the reference")

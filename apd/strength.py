@@ -26,6 +26,8 @@ from apd.sites import Use
 from apd.target import Target
 
 NUMBERS_AT_ONCE = 2**19
+MOST_PASSES = 64
+PROJECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -203,15 +205,17 @@ def strength_of(
         target: the network.
         components: any of the sizes meant.
         row: any one input.
-        projections: how many random projections to estimate from; None: be exact.
+        projections: how many random projections to estimate from; None: be exact, but for a target
+            of more than `MOST_PASSES` outputs that each take a backward pass: estimate it from
+            `PROJECTIONS`.
     """
     if projections is not None:
         return Projected(target, projections)
+    d = target(row).shape[1]
+    backward_way = Projected(target, PROJECTIONS) if d > MOST_PASSES else Backward(target)
     places = stages(target, row)
     if places is None:
-        return Backward(target)
-    with torch.no_grad():
-        d = target(row).shape[1]
+        return backward_way
     ranks = {use.node: components.factors[use.site].U.shape[1] for use in target.uses}
     between = sum(
         jacobian.numel()
@@ -225,4 +229,4 @@ def strength_of(
     )
     forward = from_uses + between
     backward = d * (gradients + between / components.count)
-    return Forward(target, places) if forward < backward else Backward(target)
+    return Forward(target, places) if forward < backward else backward_way

@@ -85,12 +85,16 @@ class Pace:
         if not self.rate:
             return ""
         left = (self.total - self.noted[-1][1]) / self.rate
+        if self.rate < 1:
+            return f"{1 / self.rate:,.1f} s/{unit.removesuffix('s')}, {duration(left)} left"
         return f"{self.rate:,.0f} {unit}/s, {duration(left)} left"
 
 
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60:,} h {minutes % 60} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 

@@ -55,12 +55,18 @@ class Inputs:
         """The array's shape; the first number counts the inputs."""
         return self.header.shape
 
-    def chunks(self) -> Iterator[Array]:
-        """The rows in order, about `BYTES_AT_ONCE` at a time, whether stored or compressed.
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows `BYTES_AT_ONCE` holds, or one."""
+        return max(1, BYTES_AT_ONCE // (prod(self.shape[1:]) * self.header.dtype.itemsize))
+
+    def chunks(self, at_once: int | None = None) -> Iterator[Array]:
+        """The rows in order, so many or `rows_at_once` at a time, whether stored or compressed.
 
         Raises:
             InputError: the file is truncated or damaged further on.
         """
+        at_once = at_once or self.rows_at_once
         unpacked = _by_columns if self.header.by_columns else _by_rows
         with (
             _reading(self.path),
@@ -68,7 +74,7 @@ class Inputs:
             file.open(self.member) as stream,
         ):
             _header(stream)
-            yield from unpacked(stream, self.header)
+            yield from unpacked(stream, self.header, at_once)
 
     def whole(self) -> Array:
         """All rows.
@@ -84,24 +90,34 @@ class Inputs:
         return array
 
 
-def look(path: Path, key: str | None = None) -> Inputs:
-    """The array of inputs, of which nothing but its header is read.
+def arrays(path: Path) -> dict[str, str]:
+    """What the arrays in a file are called, and under which names they are stored.
 
     Raises:
-        InputError: one sentence naming the file and what is wrong with it.
+        InputError: there is no such file, or it is no .npz file.
     """
     with _reading(path):
         with path.open("rb") as stream:
             if stream.read(2) != ZIP_MAGIC:
                 raise InputError(f"{path} is not an .npz file; write one with numpy.savez")
         with zipfile.ZipFile(path) as file:
-            members = {name.removesuffix(".npy"): name for name in file.namelist()}
-            key = _choose(path, list(members), key)
-            with file.open(members[key]) as stream:
-                if stream.read(npy.MAGIC_LEN)[:-2] != npy.MAGIC_PREFIX:
-                    raise InputError(f"{path} holds something other than an array in {key!r}")
-            with file.open(members[key]) as stream:
-                header = _header(stream)
+            return {name.removesuffix(".npy"): name for name in file.namelist()}
+
+
+def look(path: Path, key: str | None = None) -> Inputs:
+    """The array of inputs, of which nothing but its header is read.
+
+    Raises:
+        InputError: one sentence naming the file and what is wrong with it.
+    """
+    members = arrays(path)
+    key = _choose(path, list(members), key)
+    with _reading(path), zipfile.ZipFile(path) as file:
+        with file.open(members[key]) as stream:
+            if stream.read(npy.MAGIC_LEN)[:-2] != npy.MAGIC_PREFIX:
+                raise InputError(f"{path} holds something other than an array in {key!r}")
+        with file.open(members[key]) as stream:
+            header = _header(stream)
     _check(header, path, key)
     return Inputs(path, members[key], header)
 
@@ -205,10 +221,9 @@ def _check(header: Header, path: Path, key: str) -> None:
         raise InputError(f"{path} holds an empty array, of shape {header.shape}")
 
 
-def _by_rows(stream: IO[bytes], header: Header) -> Iterator[Array]:
+def _by_rows(stream: IO[bytes], header: Header, at_once: int) -> Iterator[Array]:
     n, *shape = header.shape
     size = prod(shape) * header.dtype.itemsize
-    at_once = max(1, BYTES_AT_ONCE // size)
     for start in range(0, n, at_once):
         count = min(at_once, n - start)
         content = stream.read(count * size)
@@ -217,10 +232,9 @@ def _by_rows(stream: IO[bytes], header: Header) -> Iterator[Array]:
         yield np.frombuffer(content, header.dtype).reshape(count, *shape)
 
 
-def _by_columns(stream: IO[bytes], header: Header) -> Iterator[Array]:
+def _by_columns(stream: IO[bytes], header: Header, at_once: int) -> Iterator[Array]:
     """Rows lie scattered in the file, so it is unpacked onto the disk and mapped from there."""
-    n, *shape = header.shape
-    at_once = max(1, BYTES_AT_ONCE // (prod(shape) * header.dtype.itemsize))
+    n = header.shape[0]
     with tempfile.TemporaryFile() as scratch:
         shutil.copyfileobj(stream, scratch, BYTES_AT_ONCE)
         scratch.flush()

@@ -149,17 +149,16 @@ def looked_at(
     """
     from math import prod
 
-    from cli.inputs import fitting, look
+    from cli.named import taken
     from cli.targets import numpy_type
     from mad.reports import wanted
 
     target = decomposed(detector).target
-    dtype = numpy_type(target.input_dtype)
-    inputs = look(path, key)
-    rows = wanted(gathered, prod(target.input_shape) * dtype.itemsize)
-    if rows and rows[-1] >= inputs.shape[0]:
-        raise InputError(f"{path} has {inputs.shape[0]} inputs, and the scores speak of more")
-    return picked(fitting(inputs, target.input_shape, dtype), rows)
+    inputs = taken(path, key, target)
+    rows = wanted(gathered, prod(target.input_shape) * numpy_type(target.input_dtype).itemsize)
+    if rows and rows[-1] >= inputs.count:
+        raise InputError(f"{path} has {inputs.count} inputs, and the scores speak of more")
+    return picked(inputs.chunks, rows)
 
 
 def picked(chunks: Iterable[NDArray[Any]], rows: list[int]) -> dict[int, NDArray[Any]]:

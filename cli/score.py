@@ -184,18 +184,21 @@ def opened(
         InputError: there is no run, or the inputs cannot be used.
         apd.RunError, mad.MadError: the run directory is damaged or holds no detector.
     """
-    from cli.inputs import fitting, look
+    from cli.inputs import arrays, look
+    from cli.named import taken
 
-    inputs = look(path, key)
+    arrays(path)
     import apd
     import mad
     from cli import runs
-    from cli.targets import numpy_type
 
-    run = named or runs.newest_ready()
-    target = apd.load(run).target
-    chunks = fitting(inputs, target.input_shape, numpy_type(target.input_dtype))
-    return run, inputs.shape[0], chunks, mad.load(run)
+    try:
+        run = named or runs.newest_ready()
+    except InputError:
+        look(path, key)  # what is wrong with the file comes first
+        raise
+    found = taken(path, key, apd.load(run).target)
+    return run, found.count, found.chunks, mad.load(run)
 
 
 def scored(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    import apd
     from toys import Toy
 
 TOY_HEADER = "toy.json"
@@ -24,7 +25,8 @@ EXAMPLE = "digits"
 
 # suffix -> why it is refused
 REFUSED = {
-    ".pt2": "a .pt2 file holds pickles, which could execute code",
+    ".pt2": "a .pt2 file holds pickles, which could execute code: if you made it yourself, "
+    "say --trust",
     ".pt": "TorchScript files and pickles could execute code",
     ".pth": "pickles could execute code",
     ".pkl": "pickles could execute code",
@@ -32,7 +34,7 @@ REFUSED = {
     ".bin": "pickles could execute code",
     ".safetensors": "a .safetensors file holds weights alone",
 }
-ONNX = ".onnx"
+ONNX, EXPORTED = ".onnx", ".pt2"
 INSTEAD = (
     "give an .onnx file, or package.module:factory with its weights as --weights file.safetensors"
 )
@@ -40,15 +42,23 @@ INSTEAD = (
 
 @dataclass(frozen=True)
 class Material:
-    """A network, its reference, and the toy they came from where they came from one."""
+    """A network, its reference, and the toy they came from where they came from one.
 
-    module: nn.Module
+    One that takes several inputs is a target already, and every row of the reference holds them
+    all.
+    """
+
+    module: nn.Module | apd.Target
     reference: inputs.Array
     toy: Toy | None
 
 
-def gather(plan: Plan) -> Material:
+def gather(plan: Plan, *, trust: bool = False) -> Material:
     """The network and the reference of a plan.
+
+    Args:
+        plan: what the run is made of.
+        trust: whether the target may execute code when it is read; never kept with the run.
 
     Raises:
         InputError: the target is of a form that is not read, or the reference cannot be used.
@@ -62,6 +72,8 @@ def gather(plan: Plan) -> Material:
         return _factory(plan, plan.target)
     if Path(plan.target).suffix == ONNX:
         return _onnx(plan, Path(plan.target))
+    if Path(plan.target).suffix == EXPORTED and trust:
+        return _exported(plan, Path(plan.target))
     return _toy(plan, Path(plan.target))
 
 
@@ -113,12 +125,39 @@ def _factory(plan: Plan, target: str) -> Material:
         raise InputError(f"{target} needs inputs you trust; give them as --reference file.npz")
     import apd
 
-    reference = Path(plan.reference)
-    array = inputs.read(reference, plan.key)
+    inputs.arrays(Path(plan.reference))
     if "" not in sys.path:
         sys.path.insert(0, "")
     module = apd.load_factory(target, Path(plan.weights) if plan.weights else None)
-    return Material(module, inputs.as_kind(array, reference, _input_type(module, array)), None)
+    return _with_reference(plan, module, Path(plan.reference))
+
+
+def _exported(plan: Plan, path: Path) -> Material:
+    if plan.weights is not None:
+        raise InputError(f"{path} has its own weights; leave out --weights")
+    if plan.reference is None:
+        raise InputError(f"{path} needs inputs you trust; give them as --reference file.npz")
+    import apd
+
+    return _with_reference(plan, apd.load_exported(path), Path(plan.reference))
+
+
+def _with_reference(plan: Plan, module: nn.Module, path: Path) -> Material:
+    """A network with the array in a file, or with those that it takes under their names."""
+    import torch
+
+    import apd
+    from apd.target import Target
+    from cli.named import several
+
+    names = [] if plan.key else several(module, path)
+    if not names:
+        return Material(module, _reference(module, path, plan.key), None)
+    config = apd.Config.of(dict(plan.decomposition))
+    typed = {name: _named(module, path, name) for name in names}
+    example = {name: torch.as_tensor(array[:2]) for name, array in typed.items()}
+    target = Target.of(module, example, config.sites, config.output)
+    return Material(target, target.prepare(typed).numpy(), None)
 
 
 def _onnx(plan: Plan, path: Path) -> Material:
@@ -137,6 +176,13 @@ def _onnx(plan: Plan, path: Path) -> Material:
     return Material(module, array, None)
 
 
+def _named(module: nn.Module, path: Path, name: str) -> inputs.Array:
+    """One of several arrays; those of truth values, such as masks, are taken as they are."""
+    array = inputs.read(path, name)
+    is_mask = array.dtype.kind == "b"
+    return array if is_mask else inputs.as_kind(array, path, _input_type(module, array))
+
+
 def _reference(module: nn.Module, path: Path, key: str | None) -> inputs.Array:
     array = inputs.read(path, key)
     return inputs.as_kind(array, path, _input_type(module, array))
@@ -147,12 +193,21 @@ def _input_type(module: nn.Module, array: inputs.Array) -> np.dtype[Any]:
     import numpy as np
     import torch
 
-    if array.dtype.kind in "iu" and any(
-        isinstance(m, torch.nn.Embedding) for m in module.modules()
-    ):
+    if array.dtype.kind in "iu" and looks_up(module):
         return np.dtype(np.int64)
     floats = (p.dtype for p in module.parameters() if p.is_floating_point())
     return numpy_type(next(floats, torch.float32))
+
+
+def looks_up(module: nn.Module) -> bool:
+    """Whether a network has an embedding, or a call of one where it is an exported graph."""
+    import torch
+    from torch import fx
+
+    called = module.graph.nodes if isinstance(module, fx.GraphModule) else ()
+    return any(isinstance(m, torch.nn.Embedding) for m in module.modules()) or any(
+        node.target is torch.ops.aten.embedding.default for node in called
+    )
 
 
 def numpy_type(dtype: Any) -> np.dtype[Any]:

@@ -70,6 +70,12 @@ def train(
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Read a .pt2 file, which can execute code.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Take a few steps, say what all will take, and stop.")
+    ] = False,
 ) -> None:
     """Decompose a network and learn how trusted inputs use it.
 
@@ -102,10 +108,15 @@ def train(
     plan = plan.over(given, settled)
     if plan.target is None and (plan.reference or plan.weights or plan.key):
         raise InputError("a reference, weights or a key need a target: apd train TARGET ...")
+    if dry_run:
+        from cli.dry_run import say_what_it_takes
+
+        say_what_it_takes(plan, trust=trust)
+        return
     run = run or runs.fresh(plan.name)
     if not resume:
         runs.refuse_taken(run)
-    decomposition, detector = work(plan, run, began, resume=resume)
+    decomposition, detector = work(plan, run, began, resume=resume, trust=trust)
     if json:
         from cli.trained import told
 
@@ -144,7 +155,9 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
     return run, configured(config, target)[0]
 
 
-def work(plan: Plan, run: Path, began: float, *, resume: bool) -> tuple[apd.Run, mad.Detector]:
+def work(
+    plan: Plan, run: Path, began: float, *, resume: bool, trust: bool
+) -> tuple[apd.Run, mad.Detector]:
     """Trains, fits the detector, and says how it went.
 
     Raises:
@@ -163,7 +176,7 @@ def work(plan: Plan, run: Path, began: float, *, resume: bool) -> tuple[apd.Run,
                 "No target given: using the embedded example, a digit classifier "
                 "with a planted backdoor.",
             )
-        material = gather(plan)
+        material = gather(plan, trust=trust)
         if plan.target is None and not resume and material.toy is not None:
             from cli.example import leave_inputs
 

@@ -235,3 +235,11 @@ def test_a_sequences_bits_do_not_depend_on_the_others(tokens):
     assert np.array_equal(detector.score(reference[order]).bits, whole.bits[order.numpy()])
     assert np.array_equal(detector.score(reference[37:60]).bits, whole.bits[37:60])
     assert np.isfinite(whole.bits).all()
+
+
+@pytest.mark.parametrize("output", ["predicted", "all"])
+def test_without_a_decomposed_table_nothing_is_known_of_what_came_in(tokens, output):
+    _, module, reference = tokens
+    config = apd.Config(components=9, steps=4, batch_size=16, sites=("inner.*", "outer.*"))
+    run = apd.decompose(module, reference, config)
+    np.testing.assert_array_equal(run.explain(reference[:5].numpy(), output).input_effects, 0)

@@ -153,3 +153,20 @@ def test_expected_failures_become_sentences(error, said):
 
 def test_a_bug_is_not_an_expected_failure():
     assert not errors.is_expected(ValueError("a bug"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (8 * 3600 + 120, "8 h 2 min")],
+)
+def test_durations_are_said_as_people_say_them(seconds, said):
+    assert console.duration(seconds) == said
+
+
+def test_what_takes_seconds_each_is_not_said_to_go_at_no_speed(monkeypatch):
+    times = iter([0.0, 8.0])
+    monkeypatch.setattr("cli.console.time.monotonic", lambda: next(times))
+    pace = console.Pace(1001)
+    pace.note(0)
+    pace.note(1)
+    assert pace.text("steps") == "8.0 s/step, 2 h 13 min left"

@@ -1,0 +1,87 @@
+"""What a decomposition will take, from a few steps that are then forgotten."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from apd.config import Config
+from apd.inputs import Arrays
+from apd.setup import set_up
+from apd.sizing import memory
+from apd.target import Target
+from apd.threads import threads_for
+from apd.train import train
+from apd.training import begin
+
+STEPS = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The size of a training.
+
+    Attributes:
+        parameters: decomposed weights, a number each.
+        sites: how many tensors they are in.
+        components: C.
+        rank: the most a component's rank may be at a site.
+        batch_size: inputs per step.
+        steps: optimiser steps in all.
+        memory: what a step holds, in bytes.
+        step_s: how long one takes, in seconds.
+    """
+
+    parameters: int
+    sites: int
+    components: int
+    rank: int
+    batch_size: int
+    steps: int
+    memory: int
+    step_s: float
+
+    @property
+    def seconds(self) -> float:
+        """How long all steps take."""
+        return self.steps * self.step_s
+
+
+def estimate(
+    target: nn.Module | Target,
+    reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,
+    config: Config | None = None,
+) -> Estimate:
+    """Take `STEPS` steps, of which the first, that prepares, is not timed; nothing is written.
+
+    Args:
+        target: the network; it is left as it is.
+        reference: trusted inputs, as `apd.decompose` takes them.
+        config: the settings.
+
+    Raises:
+        TargetError: the network cannot be decomposed.
+        ReferenceError: the reference is too small or is not finite.
+    """
+    ready = set_up(target, reference, config or Config())
+    training = begin(ready.target, ready.config)
+    count, rank = training.components.count, ready.config.rank
+    with threads_for(ready.target, count * rank, ready.config.batch_size):
+        steps = train(ready.target, ready.trained_on, ready.config, training)
+        ends = [time.perf_counter() for _ in itertools.islice(steps, STEPS)]
+    return Estimate(
+        parameters=sum(ready.target.weight(site).numel() for site in ready.target.sites),
+        sites=len(ready.target.sites),
+        components=count,
+        rank=rank,
+        batch_size=ready.config.batch_size,
+        steps=ready.config.steps,
+        memory=memory(ready.target, training.components, ready.config),
+        step_s=statistics.median(b - a for a, b in itertools.pairwise(ends)),
+    )
