@@ -62,12 +62,17 @@ def desk(digits, detector, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def here(desk, digits, tmp_path, monkeypatch) -> Path:
-    """A copy of it to work in, where decomposing the digits gives the run that is there."""
+def here(desk, tmp_path, monkeypatch) -> Path:
+    """A copy of it to work in."""
     shutil.copytree(desk, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(apd, "decompose", lambda target, reference: digits.run)
     return tmp_path
+
+
+@pytest.fixture
+def decomposed(digits, monkeypatch):
+    """`apd.decompose(target, reference)` gives the run that is there."""
+    monkeypatch.setattr(apd, "decompose", lambda target, reference: digits.run)
 
 
 @pytest.mark.parametrize("page", pages.PAGES)
@@ -134,7 +139,8 @@ def test_a_terminals_picture_has_its_words_and_asks_no_other_site():
 
 
 @pytest.mark.parametrize("page", STORIES)
-def test_the_python_of_a_page_runs_from_top_to_bottom(page, here, capsys):
+@pytest.mark.usefixtures("decomposed")
+def test_the_python_of_a_page_runs_from_top_to_bottom(page, here):
     code = blocks(page, "python")
     assert code
     (here / "page.py").write_text("\n".join(code))
