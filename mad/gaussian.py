@@ -40,6 +40,7 @@ class GaussianCode:
             further row.
         kind: which of the covariances every group has; 0 is S.
         precision: their inverses.
+        variance: of every coordinate by itself, the diagonals of the covariances.
         volume: (1/2) log2 of their determinants over that of S.
         typical: the median code length of rows the code was not fitted on (5-fold).
     """
@@ -47,6 +48,7 @@ class GaussianCode:
     means: Float[np.ndarray, "K D"]
     kind: Int[np.ndarray, "K"]
     precision: Float[np.ndarray, "G D D"]
+    variance: Float[np.ndarray, "G D"]
     volume: Float[np.ndarray, "G"]
     typical: Float[np.ndarray, ""]
 
@@ -69,16 +71,18 @@ class GaussianCode:
     def _of(cls, spread: Spread, own: float) -> GaussianCode:
         covariance = (1 - own) * spread.covariance[0] + own * spread.covariance
         precision = np.linalg.inv(covariance) / np.outer(spread.scale, spread.scale)
+        variance = covariance.diagonal(axis1=1, axis2=2) * spread.scale**2
         volume = 0.5 * LOG2_E * np.linalg.slogdet(covariance)[1]
-        return cls(spread.means, spread.kind, precision, volume - volume[0], np.zeros(()))
+        volume -= volume[0]
+        return cls(spread.means, spread.kind, precision, variance, volume, np.zeros(()))
 
     def lengths(
         self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n D"]]:
         """Code lengths in bits, up to a constant, and by how much each coordinate lengthens them.
 
-        With u = precision deviation, leaving coordinate j out takes (1/2) log2(e) u_j^2 /
-        precision_jj off the deviation's part of the code.
+        A coordinate's bits are (1/2) log2(e) max(0, deviation_j)^2 / variance_j: what it costs by
+        itself to be above its group's mean.
 
         Args:
             z: vectors.
@@ -89,14 +93,14 @@ class GaussianCode:
         for k in np.unique(kind):
             np.copyto(u, deviation @ self.precision[k], where=(kind == k)[:, None])
         square = np.einsum("nd,nd->n", u, deviation)
-        np.square(u, out=u)
-        u *= (0.5 * LOG2_E / self.precision.diagonal(axis1=1, axis2=2))[kind]
-        return 0.5 * LOG2_E * square + self.volume[kind], u
+        above = np.square(deviation.clip(min=0, out=deviation), out=deviation)
+        above *= (0.5 * LOG2_E / self.variance)[kind]
+        return 0.5 * LOG2_E * square + self.volume[kind], above
 
     def bits(
         self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n D"]]:
-        """|code length - typical length|, and by how much each coordinate lengthens the code."""
+        """|code length - typical length|, and what each coordinate costs by itself, `lengths`."""
         lengths, of_coordinates = self.lengths(z, group)
         return np.abs(lengths - self.typical), of_coordinates
 

@@ -286,13 +286,9 @@ class Gaussian:
     def length(self, row: np.ndarray, k: int) -> float:
         """Bits of one row, up to a constant."""
         ratio = np.linalg.det(self.covariance[k]) / np.linalg.det(self.shared)
-        return self.distance(row, k, list(range(len(row)))) + 0.5 * math.log2(ratio)
-
-    def distance(self, row: np.ndarray, k: int, kept: list[int]) -> float:
-        """The part of these bits that the deviation makes, of the kept coordinates."""
-        deviation = ((row - self.means[k]) / self.scale)[kept]
-        precision = np.linalg.inv(self.covariance[k][np.ix_(kept, kept)])
-        return 0.5 * float(deviation @ precision @ deviation) / math.log(2)
+        deviation = (row - self.means[k]) / self.scale
+        distance = 0.5 * float(deviation @ np.linalg.inv(self.covariance[k]) @ deviation)
+        return distance / math.log(2) + 0.5 * math.log2(ratio)
 
 
 def shortest(z: np.ndarray, group: np.ndarray, groups: int) -> float:

@@ -96,9 +96,10 @@ def gaussian(g: Graph, code: GaussianCode, z: str, group: str) -> Term:
     u = by_kind(g, deviation, code.precision, kind)
     quadratic = scaled(g, summed(g, g.call("Mul", u, deviation)), 0.5 * LOG2_E)
     length = g.call("Add", quadratic, g.call("Gather", g.constant(code.volume), kind))
-    diagonals = code.precision.diagonal(axis1=1, axis2=2)
-    weights = g.call("Gather", g.constant(0.5 * LOG2_E / diagonals), kind)
-    return Term(untypical(g, length, code.typical), g.call("Mul", g.call("Mul", u, u), weights))
+    above = g.call("Relu", deviation)
+    weights = g.call("Gather", g.constant(0.5 * LOG2_E / code.variance), kind)
+    each = g.call("Mul", g.call("Mul", above, above), weights)
+    return Term(untypical(g, length, code.typical), each)
 
 
 def by_kind(g: Graph, x: str, matrices: Float[np.ndarray, "G D D"], kind: str) -> str:

@@ -16,8 +16,10 @@ from mad.scores.score import Bits, Score
 class AttributionBits(Score):
     """A Gaussian code of the joint, signed attributions given the predicted class.
 
-    A component answers for the bits by which the code would be shorter without its attribution.
-    Two-sided: contributions that are closer to the mean than the reference's are untypical too.
+    Two-sided: contributions that are closer to the mean than the reference's are untypical too. A
+    component answers for what it costs by itself to contribute more than it usually does: taking
+    away components named so takes the reason away, which taking away those that contribute less
+    than usual cannot.
     """
 
     code: GaussianCode
