@@ -11,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from safetensors.torch import save_file
-from test_cli_main import call, environment
+from test_cli_main import COMMANDS, call, environment
 
 import apd
 import toys
+from cli import main
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "docs"))
 
@@ -180,6 +182,16 @@ def test_every_command_of_a_page_works(page, here, monkeypatch, capsys):
         allowed = (0, ANOMALIES) if "--fail-on-anomaly" in arguments else (0,)
         assert code in allowed, (arguments, err)
     monkeypatch.delitem(sys.modules, "models", raising=False)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_a_commands_help_are_understood(name):
+    group = typer.main.get_command(main.app)
+    example = group.commands[name].help.partition("Example: ")[2].split("\n\n")[0]
+    for line in " ".join(example.split()).split(" && "):
+        apd, command, *arguments = shlex.split(line)
+        assert apd == "apd"
+        assert group.commands[command].make_context(command, arguments).args == []
 
 
 def scratch(desk: Path) -> Path:
