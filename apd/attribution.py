@@ -8,7 +8,7 @@ uses of one site add up, and so do positions.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,11 +39,30 @@ def signed_attributions(
     Returns:
         <d f_chosen / d W_l, P_c,l> in units of the output, for input n, site l, component c.
     """
+    gradients = gradients_at([capture.y for capture in captures], outputs, chosen)
+    return effects_of_sites(captures, gradients, components)
+
+
+def gradients_at(
+    places: Sequence[Tensor], outputs: Float[Tensor, "n d"], chosen: Int[Tensor, "n"]
+) -> tuple[Tensor, ...]:
+    """The gradients of one chosen output of each input, zero at places that play no part in it.
+
+    Args:
+        places: what `outputs` have been made of.
+        outputs: of a network.
+        chosen: the output meant, for every input.
+    """
     selected = outputs.gather(1, chosen[:, None]).sum()
-    gradients = torch.autograd.grad(selected, [capture.y for capture in captures])
-    effects = {
-        site: outputs.new_zeros(len(outputs), components.count) for site in components.factors
-    }
+    return torch.autograd.grad(selected, places, materialize_grads=True)
+
+
+def effects_of_sites(
+    captures: Sequence[Capture], gradients: Sequence[Tensor], components: Components
+) -> Float[Tensor, "n L C"]:
+    """Effects of every component, per site, on what has these gradients at every use's output."""
+    first = gradients[0]
+    effects = {site: first.new_zeros(len(first), components.count) for site in components.factors}
     for g, capture in zip(gradients, captures, strict=True):
         site = capture.use.site
         effects[site] += effects_at(capture, components.factors[site])(g[None])[0]
@@ -64,8 +83,7 @@ def positional_attributions(
         there is a head of one vector; for a convolution they are its groups and places. Everything
         together, summed over positions, is the effect of every component.
     """
-    selected = outputs.gather(1, chosen[:, None]).sum()
-    gradients = torch.autograd.grad(selected, [capture.y for capture in captures])
+    gradients = gradients_at([capture.y for capture in captures], outputs, chosen)
     effects: dict[tuple[int, ...], Tensor] = {}
     for g, (use, x, _) in zip(gradients, captures, strict=True):
         factors = components.factors[use.site]
@@ -79,10 +97,15 @@ def rms_attributions(
     outputs: Float[Tensor, "n d"], captures: Sequence[Capture], components: Components
 ) -> Float[Tensor, "n C"]:
     """A_c = sqrt((1/d) sum_o (sum_l <d f_o / d W_l, P_c,l>)^2), the strength batch top-k ranks."""
+    squares = squared_effects(outputs, captures, components, every_output(outputs))
+    return (squares / outputs.shape[1]).sqrt()
+
+
+def every_output(outputs: Float[Tensor, "n d"]) -> Float[Tensor, "d n d"]:
+    """The directions of the outputs themselves."""
     n, d = outputs.shape
     eye = torch.eye(d, dtype=outputs.dtype, device=outputs.device)
-    squares = squared_effects(outputs, captures, components, eye[:, None].expand(d, n, d))
-    return (squares / d).sqrt()
+    return eye[:, None].expand(d, n, d)
 
 
 def projected_attributions(
@@ -118,17 +141,36 @@ def squared_effects(
     """
     ways = [effects_at(capture, components.factors[capture.use.site]) for capture in captures]
     total = outputs.new_zeros(len(outputs), components.count)
-    for some in directions.split(max(1, NUMBERS_AT_ONCE // max(way.numbers for way in ways))):
-        gradients = torch.autograd.grad(
-            outputs,
-            [capture.y for capture in captures],
-            some,
-            retain_graph=True,
-            is_grads_batched=True,
-        )
+    places = [capture.y for capture in captures]
+    for gradients in gradients_along(places, outputs, directions, max(w.numbers for w in ways)):
         effects = [way(g) for way, g in zip(ways, gradients, strict=True)]
         total += torch.stack(effects).sum(0).square().sum(0)
     return total
+
+
+def gradients_along(
+    places: Sequence[Tensor],
+    outputs: Float[Tensor, "n d"],
+    directions: Float[Tensor, "k n d"],
+    numbers: int,
+) -> Iterator[tuple[Tensor, ...]]:
+    """The gradients of the outputs along directions, [some, n, ...] at a time.
+
+    Args:
+        places: what `outputs` have been made of.
+        outputs: of a network.
+        directions: along which to differentiate.
+        numbers: how many it takes to work with one direction; `NUMBERS_AT_ONCE` are taken at once.
+    """
+    for some in directions.split(max(1, NUMBERS_AT_ONCE // numbers)):
+        yield torch.autograd.grad(
+            outputs,
+            places,
+            some,
+            retain_graph=True,
+            is_grads_batched=True,
+            materialize_grads=True,
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from apd.block import rows_at_once
 from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoint
 from apd.config import Config
-from apd.explanation import as_array, explain, explain_positions
+from apd.explanation import Explained, as_array, explain, explain_positions
 from apd.inputs import Arrays, pack
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
@@ -80,23 +80,22 @@ class Run(Saved):
             return rows
         return np.setdiff1d(rows, self.rows.numpy())
 
-    def explain(
-        self, x: Shaped[np.ndarray, "n *shape"], output: str | int
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"]]:
-        """Outputs, and what each component contributed to them at first order, over all its sites.
+    def explain(self, x: Shaped[np.ndarray, "n *shape"], output: str | int) -> Explained:
+        """Outputs, and what components and inputs contributed to them at first order, as arrays.
 
         Args:
             x: inputs.
             output: "predicted" (each input's largest output), the index of one output, or "all".
 
         Returns:
-            Outputs; attributions in units of the output, signed towards one, the root mean square
-            over "all". Their magnitude is the strength by which components are ranked.
+            Outputs [n, d], attributions [n, C] over all sites, and effects [n, p] of what came in
+            through every coordinate of an input; in units of the output, signed towards one, the
+            root mean square over "all". The magnitude of an attribution is the strength by which
+            components are ranked.
         """
         with self.threads(len(x)):
-            prepared = self.target.prepare(x)
-            outputs, attributions = explain(self.target, self.components, prepared, output)
-            return as_array(outputs), as_array(attributions)
+            found = explain(self.target, self.components, self.target.prepare(x), output)
+            return Explained(*map(as_array, found))
 
     def explain_positions(
         self, x: Shaped[np.ndarray, "n *shape"], output: str | int

@@ -49,8 +49,12 @@ class Decomposition(Protocol):
 
     def explain(
         self, x: Shaped[np.ndarray, "n *shape"], output: str | int
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"]]:
-        """Outputs, and each component's attribution; its magnitude is the component's strength."""
+    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"], Float[np.ndarray, "n p"]]:
+        """Outputs, attributions and input effects.
+
+        An attribution's magnitude is the component's strength. The input effects are what came in
+        through each coordinate of an input, in units of the explained output.
+        """
         ...
 
     def masked_outputs(

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from mad.blocks import blocks
 from mad.decomposition import Decomposition
 
+MOST_EFFECTS = 1024
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -23,6 +25,8 @@ class Evidence:
         active: which components are active: those of at least the profile's strength.
         masked: the outputs when only the active components run.
         without_residual: the outputs of all components together.
+        input_effects: what came in through the coordinates of an input, in units of the explained
+            output; those of consecutive coordinates together where there are over `MOST_EFFECTS`.
     """
 
     outputs: Float[np.ndarray, "n d"]
@@ -31,6 +35,7 @@ class Evidence:
     active: Bool[np.ndarray, "n C"]
     masked: Float[np.ndarray, "n d"]
     without_residual: Float[np.ndarray, "n d"]
+    input_effects: Float[np.ndarray, "n q"]
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""
@@ -51,7 +56,7 @@ def gather(
         explain: which output the attributions are about.
         threshold: the strength from which a component counts as active.
     """
-    outputs, attributions = decomposition.explain(x, explain)
+    outputs, attributions, effects = decomposition.explain(x, explain)
     active = np.abs(attributions) >= threshold
     return Evidence(
         outputs=outputs,
@@ -60,7 +65,16 @@ def gather(
         active=active,
         masked=decomposition.masked_outputs(x, active),
         without_residual=decomposition.outputs_without_residual(x),
+        input_effects=together(effects, MOST_EFFECTS),
     )
+
+
+def together(effects: Float[np.ndarray, "n p"], most: int) -> Float[np.ndarray, "n q"]:
+    """Effects in runs of consecutive coordinates of one length, the last one filled up by zeros."""
+    n, p = effects.shape
+    length = -(-p // most)
+    filled = np.pad(effects, ((0, 0), (0, -p % length)))
+    return filled.reshape(n, -1, length).sum(2)
 
 
 def gather_all(

@@ -57,13 +57,14 @@ class GaussianCode:
         cls, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int
     ) -> GaussianCode:
         """Fit the code to reference vectors, its own share and typical length to held-out ones."""
-        held_out: dict[float, list[Float[np.ndarray, "_"]]] = {own: [] for own in OWN_SHARES}
+        shares = OWN_SHARES if z.shape[1] <= MOST_OWN else OWN_SHARES[:1]
+        held_out: dict[float, list[Float[np.ndarray, "_"]]] = {own: [] for own in shares}
         for rows, others in folds(len(z)):
             spread = Spread.of(z[rows], group[rows], groups)
             for own, lengths in held_out.items():
                 lengths.append(cls._of(spread, own).lengths(z[others], group[others])[0])
         lengths = {own: np.concatenate(parts) for own, parts in held_out.items()}
-        own = min(OWN_SHARES, key=lambda share: lengths[share].mean())
+        own = min(shares, key=lambda share: lengths[share].mean())
         code = cls._of(Spread.of(z, group, groups), own)
         return replace(code, typical=np.asarray(np.median(lengths[own])))
 

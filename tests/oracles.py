@@ -102,6 +102,23 @@ def derivative(function: Callable[[Tensor], Tensor], at: Tensor, along: Tensor) 
         return jvp(function, (at,), (along,))[1].detach()
 
 
+def input_effects(problem: Problem) -> Tensor:
+    """Of every coordinate on the chosen output, as if it grew in proportion: [n, p]."""
+    x = problem.x.flatten(1)
+    rows = torch.arange(len(x))
+    return torch.stack(
+        [
+            derivative(
+                lambda x: problem.module(x.view_as(problem.x))[rows, problem.chosen],
+                x,
+                x * (torch.arange(x.shape[1]) == j),
+            )
+            for j in range(x.shape[1])
+        ],
+        1,
+    )
+
+
 def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:
     """Each input run alone, on the sum of the components its mask names."""
     return masked_run(problem, mask).detach()

@@ -199,6 +199,23 @@ def test_a_tied_table_is_one_site_of_two_uses_and_places_stay_whole(tokens):
     assert run.steps[-1].faithfulness < run.steps[0].faithfulness
 
 
+def test_what_comes_in_through_a_token_is_the_derivative_along_its_row(tokens):
+    """The row as the token's own, which grows in proportion."""
+    run, module, reference = tokens
+    found = run.explain(reference[:5].numpy(), 3).input_effects
+    assert found.shape == (5, 6)
+
+    def output(rows: torch.Tensor) -> torch.Tensor:
+        h = rows + module.places(torch.arange(6))
+        return module.readout(h + module.outer(F.relu(module.inner(h)))).mean(1)[:, 3]
+
+    rows = module.tokens(reference[:5]).detach()
+    for p in range(6):
+        along = rows * (torch.arange(6) == p)[:, None]
+        expected = oracles.derivative(output, rows, along)
+        np.testing.assert_allclose(found[:, p], expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_saved_run_of_tokens_is_the_same(tokens, tmp_path):
     run, _, reference = tokens
     run.save(tmp_path / "run")

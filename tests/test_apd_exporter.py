@@ -126,6 +126,7 @@ def evaluated(problem: Problem, mask: torch.Tensor) -> dict[str, np.ndarray]:
     values = {
         "outputs": (exported.outputs, SINGLE, ("n", d)),
         "effects": (exported.attributions(writer.number(seed)), SINGLE, ("n", C)),
+        "entered": (exported.input_effects(writer.number(seed)), SINGLE, ("n", exported.inputs)),
         "masked": (exported.masked_outputs("mask"), SINGLE, ("n", d)),
         "components": (exported.outputs_without_residual(), SINGLE, ("n", d)),
     }
@@ -151,6 +152,7 @@ def test_it_answers_as_the_decomposition_does(name):
     effects = oracles.effects(problem).sum(1)
     assert_alike(got["outputs"], oracles.forward(problem.module, problem.x))
     assert_alike(got["effects"], effects[range(len(effects)), :, problem.chosen])
+    assert_alike(got["entered"], oracles.input_effects(problem))
     assert_alike(got["masked"], oracles.masked_outputs(problem, mask))
     every = torch.ones_like(mask)
     assert_alike(got["components"], oracles.masked_outputs(problem, every))

@@ -37,7 +37,7 @@ def close(fast, slow):
 
 def test_explaining_the_prediction_takes_each_inputs_largest_output(case):
     run, seen, effects = case
-    outputs, attributions = run.explain(seen.x.numpy(), "predicted")
+    outputs, attributions, _ = run.explain(seen.x.numpy(), "predicted")
     plain = oracles.forward(seen.module, seen.x)
     largest = [row.tolist().index(max(row.tolist())) for row in plain]
     assert len(set(largest)) > 1
@@ -59,13 +59,34 @@ def test_explaining_all_outputs_is_their_root_mean_square(case):
     close(attributions, oracles.rms_over_outputs(effects.sum(1)))
 
 
+def test_what_comes_in_through_a_coordinate_is_the_derivative_along_it(case):
+    """That of the outputs as the coordinate grows in proportion, by a forward derivative."""
+    run, seen, _ = case
+    slow = torch.stack(
+        [
+            oracles.derivative(seen.module, seen.x, seen.x * (torch.arange(p) == j))
+            for p in seen.x.shape[1:]
+            for j in range(p)
+        ],
+        1,
+    ).detach()
+    for output in (0, 3):
+        close(run.explain(seen.x.numpy(), output).input_effects, slow[..., output])
+    found = run.explain(seen.x.numpy(), "predicted")
+    largest = torch.from_numpy(found.outputs.argmax(1))
+    rows = torch.arange(len(largest))
+    close(found.input_effects, slow[rows, :, largest])
+    every = run.explain(seen.x.numpy(), "all").input_effects
+    close(every, slow.square().mean(2).sqrt())
+
+
 @pytest.mark.parametrize("output", ["predicted", 3])
 def test_attributions_at_positions_add_up_to_those_explained(output):
     problem = make_problem("positions-1")
     config = Config(components=9, steps=4, batch_size=16)
     run = apd.decompose(problem.target, numbers(126)(40, 6, 4), config)
     x = problem.x.numpy()
-    outputs, attributions = run.explain(x, output)
+    outputs, attributions, _ = run.explain(x, output)
     same, found = run.explain_positions(x, output)
     assert np.array_equal(same, outputs)
     assert {places: part.shape for places, part in found.items()} == {(6,): (5, 6, 9)}
@@ -243,7 +264,7 @@ def named():
 def test_a_network_of_several_inputs_is_decomposed(named):
     x, module = weighed(7), Weighed()
     expected = module(*(torch.from_numpy(array) for array in x.values()))["logits"][:, 2]
-    outputs, attributions = named.explain(named.pack(x), "predicted")
+    outputs, attributions, _ = named.explain(named.pack(x), "predicted")
     np.testing.assert_allclose(outputs, expected.detach(), rtol=1e-5, atol=1e-6)
     assert attributions.shape == (7, 9)
     assert named.input_shape == (10,)

@@ -15,7 +15,10 @@ from test_cli_main import apd, assert_one_sentence, call, environment
 
 import mad
 
-TERMS = ["mask_bits", "description_length", "attribution_bits", "output_bits", "residual_bits"]
+TERMS = [
+    *("mask_bits", "attribution_bits", "input_bits", "output_bits", "residual_bits"),
+    "description_length",
+]
 COMPONENTS = [f"component_{k}{part}" for k in range(1, 6) for part in ("", "_bits")]
 
 

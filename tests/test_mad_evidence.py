@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from problems import random_evidence
 
-from mad.evidence import Evidence, concatenate, gather, strength_threshold
+from mad.evidence import Evidence, concatenate, gather, strength_threshold, together
 
 
 @pytest.mark.parametrize("active", [0.01, 0.3, 1.0, 2.5, 6.9, 7.0, 50.0])
@@ -31,7 +31,7 @@ def test_rows_and_concatenation_undo_each_other():
 @pytest.mark.parametrize("explain", ["predicted", "all", 1])
 def test_gathering_asks_the_decomposition(small_run, explain):
     run, x = small_run[0], small_run[1][:9].numpy()
-    outputs, attributions = run.explain(x, explain)
+    outputs, attributions, effects = run.explain(x, explain)
     strengths = np.abs(attributions)
     threshold = float(np.median(strengths))
     evidence = gather(run, x, explain, threshold)
@@ -44,3 +44,14 @@ def test_gathering_asks_the_decomposition(small_run, explain):
     assert np.array_equal(evidence.attributions, attributions)
     assert np.array_equal(evidence.masked, run.masked_outputs(x, active))
     assert np.array_equal(evidence.without_residual, run.outputs_without_residual(x))
+    assert np.array_equal(evidence.input_effects, effects)
+
+
+@pytest.mark.parametrize(("most", "length"), [(11, 1), (6, 2), (4, 3), (3, 4), (1, 11)])
+def test_many_effects_are_told_in_runs(most, length):
+    effects = np.random.default_rng(0).normal(size=(5, 11))
+    found = together(effects, most)
+    assert found.shape[1] <= most
+    for n in range(5):
+        runs = [effects[n, j : j + length].sum() for j in range(0, 11, length)]
+        np.testing.assert_allclose(found[n], runs)

@@ -18,13 +18,14 @@ from mad.scorer import Scorer, marked
 from mad.scores import SCORES, MaskBits
 
 DOUBLE = np.dtype(np.float64)
-COMPONENTS, WIDTH = 7, 4
+COMPONENTS, WIDTH, INPUTS = 7, 4, 5
 
 
 class Given:
     """A network whose answers are inputs of the graph; it notes what it is asked."""
 
     width = WIDTH
+    inputs = INPUTS
     outputs = "outputs"
 
     def __init__(self, graph: Writer) -> None:
@@ -34,6 +35,11 @@ class Given:
     def attributions(self, seed: str) -> str:
         """A[n, C, d] weighted by the seed, over d."""
         weighted = self.graph.call("Mul", "effects", self.graph.call("Unsqueeze", seed, self.one))
+        return self.graph.call("ReduceSum", weighted, self.graph.integers(2), keepdims=0)
+
+    def input_effects(self, seed: str) -> str:
+        """E[n, p, d] weighted by the seed, over d."""
+        weighted = self.graph.call("Mul", "entering", self.graph.call("Unsqueeze", seed, self.one))
         return self.graph.call("ReduceSum", weighted, self.graph.integers(2), keepdims=0)
 
     @property
@@ -55,17 +61,22 @@ def profile_of(evidence: Evidence) -> Profile:
 
 
 def drawn(n: int, seed: int) -> tuple[Evidence, np.ndarray]:
-    """Evidence with components active from an attribution of 0.8 on; effects on every output."""
+    """Evidence with components active from an attribution of 0.8 on; effects on every output.
+
+    The first effects are the components', the others what came in.
+    """
     evidence = random_evidence(n, seed, COMPONENTS, WIDTH)
-    effects = np.random.default_rng(seed).normal(size=(n, COMPONENTS, WIDTH))
-    effects[np.arange(n), :, evidence.prediction] = evidence.attributions
-    return active(evidence, evidence.attributions), effects
+    effects = np.random.default_rng(seed).normal(size=(n, COMPONENTS + INPUTS, WIDTH))
+    told = np.concatenate([evidence.attributions, evidence.input_effects], 1)
+    effects[np.arange(n), :, evidence.prediction] = told
+    return explained(evidence, told), effects
 
 
-def active(evidence: Evidence, attributions: np.ndarray) -> Evidence:
+def explained(evidence: Evidence, effects: np.ndarray) -> Evidence:
     given = {f.name: getattr(evidence, f.name) for f in fields(Evidence)}
-    on = np.abs(attributions) >= 0.8
-    return Evidence(**{**given, "attributions": attributions, "active": on})
+    own, entering = effects[:, :COMPONENTS], effects[:, COMPONENTS:]
+    changes = {"attributions": own, "active": np.abs(own) >= 0.8, "input_effects": entering}
+    return Evidence(**{**given, **changes})
 
 
 def calibration_of(kind, profile: Profile, evidence: Evidence):
@@ -97,7 +108,8 @@ def evaluated(detector: Scorer, evidence: Evidence, effects: np.ndarray, x: np.n
     outputs["clean"] = (clean, DOUBLE, ("n", *x.shape[1:]))
     given = {
         "x": x,
-        "effects": effects,
+        "effects": effects[:, :COMPONENTS],
+        "entering": effects[:, COMPONENTS:],
         **{k: getattr(evidence, k) for k in ("outputs", "masked", "without_residual")},
     }
     inputs = {name: (DOUBLE, ("n", *value.shape[1:])) for name, value in given.items()}
@@ -135,7 +147,7 @@ def test_attributions_are_about_the_output_that_is_explained(detector, explain):
     evidence, effects = drawn(60, 3)
     other = Scorer(**{**vars(detector), "explains": explain})
     root = np.sqrt(np.square(effects).mean(2)) if explain == "all" else effects[:, :, 2]
-    expected = detector.profile.account_of(active(evidence, root))
+    expected = detector.profile.account_of(explained(evidence, root))
     got = evaluated(other, evidence, effects, np.zeros((60, 5)))
     np.testing.assert_allclose(got["bits"], expected.total.round(6), rtol=1e-9)
 

@@ -15,6 +15,7 @@ from mad.scores import (
     TOTAL,
     AttributionBits,
     DescriptionLength,
+    InputBits,
     MaskBits,
     OutputBits,
     ResidualBits,
@@ -201,6 +202,20 @@ def test_attributions_that_are_too_typical_cost_bits(reference, fresh):
     bits = score.bits(replaced(fresh, attributions=too_typical)).total
     np.testing.assert_allclose(bits, score.code.typical)
     assert (bits > np.median(score.bits(fresh).total)).all()
+
+
+# --- input bits -----------------------------------------------------------------------------
+
+
+def test_input_bits_are_a_code_of_what_came_in_given_the_prediction(reference, fresh):
+    score = InputBits.fit(reference, RANKS)
+    gaussian = oracles.Gaussian(reference.input_effects, reference.prediction, OUTPUTS)
+    slow = [gaussian.length(fresh.input_effects[n], fresh.prediction[n]) for n in range(30)]
+    found = score.bits(fresh)
+    np.testing.assert_allclose(found.total, np.abs(slow - score.code.typical), rtol=1e-8)
+    assert found.by_component is None
+    swapped = replaced(reference, prediction=(reference.prediction + 1) % OUTPUTS)
+    assert np.median(score.bits(swapped).total) > np.median(score.bits(reference).total)
 
 
 # --- output and residual bits ---------------------------------------------------------------

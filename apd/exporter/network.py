@@ -6,6 +6,7 @@ There is no automatic differentiation in it: the gradient of an output goes back
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -42,11 +43,17 @@ class Network:
             for use in run.target.uses
         }
         self._values = self._forward(self._steps, {})
+        self._gradients: dict[str, dict[str, str]] = {}
 
     @property
     def width(self) -> int:
         """How many outputs there are."""
         return self._steps[-1].result.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        """How many coordinates an input has."""
+        return math.prod(self._run.input_shape)
 
     @property
     def outputs(self) -> str:
@@ -69,6 +76,16 @@ class Network:
         for effect in effects[1:]:
             total = w.call("Add", total, effect)
         return total
+
+    def input_effects(self, seed: str) -> str:
+        """What came in through every coordinate of the inputs, [n, p].
+
+        Args:
+            seed: how much of every output is explained, [n, d].
+        """
+        w = self._writer
+        effects = w.call("Mul", self._x, self._backward(seed)[self._run.target.graph.input])
+        return w.call("Reshape", effects, w.integers(-1, self.inputs))
 
     def masked_outputs(self, mask: str) -> str:
         """The outputs on some components alone [n, d].
@@ -105,9 +122,14 @@ class Network:
         return values
 
     def _backward(self, seed: str) -> dict[str, str]:
-        """The gradient at every value, by its name in the target, from that at the outputs."""
+        """The gradient at every value, by its name in the target, from that at the outputs.
+
+        It is written once for every seed.
+        """
+        if seed in self._gradients:
+            return self._gradients[seed]
         w = self._writer
-        gradients = {self._run.target.graph.output: seed}
+        gradients = self._gradients[seed] = {self._run.target.graph.output: seed}
         for step in reversed(self._steps):
             name, args = step.result.name, named(step.args, self._values)
             if name not in gradients:

@@ -45,12 +45,21 @@ class Network(Protocol):
         ...
 
     @property
+    def inputs(self) -> int:
+        """How many coordinates an input has, p."""
+        ...
+
+    @property
     def outputs(self) -> str:
         """The outputs [n, d]."""
         ...
 
     def attributions(self, seed: str) -> str:
         """What components contribute [n, C] to the outputs, weighted by seed [n, d]."""
+        ...
+
+    def input_effects(self, seed: str) -> str:
+        """What came in through the coordinates of an input [n, p], as weighted by seed [n, d]."""
         ...
 
     def masked_outputs(self, mask: str) -> str:

@@ -6,10 +6,12 @@ scoring.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from mad.evidence import MOST_EFFECTS
 from mad.export.graph import FLOAT, TRUTH, WHOLE, Graph, Network, Output, added, scaled, unless
 from mad.export.p_values import p_values
 from mad.export.terms import Names, term_of
@@ -82,7 +84,8 @@ def scorer(g: Graph, network: Network, detector: Scorer, finite: str) -> dict[st
 def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -> Names:
     """The evidence, as `mad.evidence.gather` has it."""
     prediction = g.call("ArgMax", network.outputs, axis=1, keepdims=0)
-    attributions = attributed(g, network, prediction, explain)
+    attributions = attributed(g, network, prediction, explain, network.attributions)
+    effects = attributed(g, network, prediction, explain, network.input_effects)
     threshold = g.constant(profile.threshold.astype(g.dtype))
     active = g.call("GreaterOrEqual", g.call("Abs", attributions), threshold)
     return Names(
@@ -92,21 +95,42 @@ def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -
         active=active,
         masked=network.masked_outputs(g.cast(active)),
         without_residual=network.outputs_without_residual(),
+        input_effects=together(g, effects, network.inputs),
     )
 
 
-def attributed(g: Graph, network: Network, prediction: str, explain: str | int) -> str:
-    """Attributions to one output, or their root mean square over all."""
+def together(g: Graph, effects: str, p: int) -> str:
+    """`mad.evidence.together` of p effects."""
+    length = -(-p // MOST_EFFECTS)
+    filled = g.call("Pad", effects, g.constant(np.array([0, 0, 0, -p % length])))
+    runs = g.call("Reshape", filled, g.constant(np.array([0, -1, length])))
+    return g.call("ReduceSum", runs, g.constant(np.array([2])), keepdims=0)
+
+
+def attributed(
+    g: Graph,
+    network: Network,
+    prediction: str,
+    explain: str | int,
+    effects_on: Callable[[str], str],
+) -> str:
+    """Effects on one output, or their root mean square over all.
+
+    Args:
+        g: the graph.
+        network: in the same graph.
+        prediction: the index of every input's largest output.
+        explain: the output meant.
+        effects_on: the effects on a sum of outputs, by how much of every output is in it.
+    """
     every = np.arange(network.width)
     if explain == "predicted":
         chosen = g.call("Unsqueeze", prediction, g.constant(np.array([1])))
-        return network.attributions(g.cast(g.call("Equal", chosen, g.constant(every[None]))))
+        return effects_on(g.cast(g.call("Equal", chosen, g.constant(every[None]))))
     rows = np.eye(network.width, dtype=g.dtype)
     shape = g.call("Shape", network.outputs)
     chosen = every if explain == "all" else every[[int(explain)]]
-    effects = [
-        network.attributions(g.call("Expand", g.constant(rows[o][None]), shape)) for o in chosen
-    ]
+    effects = [effects_on(g.call("Expand", g.constant(rows[o][None]), shape)) for o in chosen]
     if explain != "all":
         return effects[0]
     total = added(g, [g.call("Mul", effect, effect) for effect in effects])

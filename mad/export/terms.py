@@ -14,6 +14,7 @@ from mad.gaussian import LOG2_E, GaussianCode, WideCode
 from mad.scores import (
     AttributionBits,
     DescriptionLength,
+    InputBits,
     MaskBits,
     OutputBits,
     ResidualBits,
@@ -30,6 +31,7 @@ class Names(NamedTuple):
     active: str
     masked: str
     without_residual: str
+    input_effects: str
 
 
 class Term(NamedTuple):
@@ -62,6 +64,12 @@ def attribution_bits(g: Graph, score: AttributionBits, evidence: Names) -> Term:
     return gaussian(g, score.code, g.cast(evidence.attributions, FLOAT), evidence.prediction)
 
 
+def input_bits(g: Graph, score: InputBits, evidence: Names) -> Term:
+    """The Gaussian code of what came in, given the prediction."""
+    effects = g.cast(evidence.input_effects, FLOAT)
+    return Term(gaussian(g, score.code, effects, evidence.prediction).total)
+
+
 def output_bits(g: Graph, score: OutputBits, evidence: Names) -> Term:
     """The code of what the active components leave unexplained."""
     lost = g.call("Sub", evidence.outputs, evidence.masked)
@@ -83,6 +91,7 @@ def description_length(g: Graph, score: DescriptionLength, evidence: Names) -> T
 TERMS: Mapping[type[Score], Callable[..., Term]] = {
     MaskBits: mask_bits,
     AttributionBits: attribution_bits,
+    InputBits: input_bits,
     OutputBits: output_bits,
     ResidualBits: residual_bits,
     DescriptionLength: description_length,
