@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check docs format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/digits_backdoor.py
@@ -17,6 +17,10 @@ check: .venv/installed
 	$(BIN)/pyright
 	$(BIN)/pytest
 
+docs: .venv/installed
+	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/pages.py site
+
 format: .venv/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -27,4 +31,4 @@ format: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv runs .pytest_cache .ruff_cache
+	rm -rf .venv runs site .pytest_cache .ruff_cache
