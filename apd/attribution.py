@@ -166,13 +166,12 @@ def gradients_along(
     """
     fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
     for some in directions.split(max(1, min(NUMBERS_AT_ONCE // numbers, fitting))):
-        yield torch.autograd.grad(
-            outputs,
-            places,
-            some,
-            retain_graph=True,
-            is_grads_batched=True,
-            materialize_grads=True,
+        found = torch.autograd.grad(
+            outputs, places, some, retain_graph=True, is_grads_batched=True, allow_unused=True
+        )
+        yield tuple(
+            place.new_zeros(len(some), *place.shape) if g is None else g
+            for g, place in zip(found, places, strict=True)
         )
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from apd.block import numbers_of, rows_that_fit
 from apd.hooks import capture
+from apd.reference import spread_over
 from apd.sites import Factors, Site
 from apd.target import Target
 
@@ -49,7 +50,7 @@ def moments(
 
     Args:
         target: the network.
-        x: inputs; the first `ROWS` are used.
+        x: inputs; no more than `ROWS` are used.
         generator: of the projections.
 
     Returns:
@@ -62,10 +63,11 @@ def moments(
     }
     totals = {s: Sides(*(f.new_zeros(len(f), len(f)) for f in b)) for s, b in bases.items()}
     at_once = min(ROWS_AT_ONCE, rows_that_fit(2 * numbers_of(target)))
-    for rows in x[:ROWS].split(at_once):
+    for rows in spread_over(x, ROWS).split(at_once):
         outputs, captures = capture(target, rows)
         signs = 2.0 * torch.randint(2, outputs.shape, generator=generator).to(outputs) - 1
-        gradients = torch.autograd.grad(outputs, [c.y for c in captures], signs)
+        places = [c.y for c in captures]
+        gradients = torch.autograd.grad(outputs, places, signs, materialize_grads=True)
         for g, (use, vectors, _) in zip(gradients, captures, strict=True):
             if use.site in bases:
                 basis = bases[use.site]

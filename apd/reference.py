@@ -32,6 +32,11 @@ def first_rows(reference: Reference) -> Reference:
     return {name: tensor[:FEWEST_ROWS] for name, tensor in reference.items()}
 
 
+def spread_over(reference: Shaped[Tensor, "n *shape"], most: int) -> Shaped[Tensor, "some *shape"]:
+    """So many of the rows at most, evenly spaced, as references come sorted."""
+    return reference[:: max(1, -(-len(reference) // most))]
+
+
 def check_reference(reference: Reference) -> None:
     """Refuse a reference that cannot be decomposed on.
 

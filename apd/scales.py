@@ -15,6 +15,7 @@ from apd.block import numbers_of, rows_that_fit
 from apd.config import Config
 from apd.errors import ConfigError, ReferenceError
 from apd.masked import own_outputs
+from apd.reference import spread_over
 from apd.target import Target
 
 SAMPLE = 4096
@@ -55,7 +56,7 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
     """
     weights = [target.weight(site) for site in target.sites]
     total = torch.stack([w.square().sum() for w in weights]).sum()
-    some = reference[: min(SAMPLE, rows_that_fit(numbers_of(target)))]
+    some = spread_over(reference, min(SAMPLE, rows_that_fit(numbers_of(target))))
     outputs = target(some)
     if not bool((outputs != outputs[0]).any()):
         raise ReferenceError("the target's outputs are the same on all of the reference")

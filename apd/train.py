@@ -175,7 +175,7 @@ def masked_pass(
         hidden = {c.use.node: c.y for c in captures}
         reconstruction = losses.reconstruction(own, hidden, scales.hidden)
         loss = config.minimality * minimality + config.reconstruction * reconstruction
-        errors = torch.autograd.grad(loss, [c.y for c in captures])
+        errors = torch.autograd.grad(loss, [c.y for c in captures], materialize_grads=True)
     return minimality, reconstruction, Pass(captures, errors, selection.pairs)
 
 

@@ -16,6 +16,7 @@ def directing(run: apd.Run) -> Callable[[int], Directed | None]:
     The number that counts for most in what is read is positive, which settles the sign of both.
     """
     site, factors = next(iter(run.components.factors.items()))
+    use = run.target.sites[site].uses[0]
 
     def directed(c: int) -> Directed | None:
         q_u, r_u = torch.linalg.qr(factors.U[c].T.double())
@@ -23,7 +24,7 @@ def directing(run: apd.Run) -> Callable[[int], Directed | None]:
         left, values, right = torch.linalg.svd(r_u @ r_v.T)
         if not float(values[0]):
             return None
-        read, write = q_v @ right[0], q_u @ left[:, 0]
+        read, write = use.sides(q_u @ left[:, 0], q_v @ right[0])
         sign = read[read.abs().argmax()].sign()
         return Directed(site, (sign * read).cpu().numpy(), (sign * write).cpu().numpy())
 

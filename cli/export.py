@@ -205,6 +205,11 @@ def check(content: bytes, detector: mad.Detector) -> Checked:
     strength = np.abs(detector.evidence(x).attributions)
     threshold = float(detector.profile.threshold)
     decided = (np.abs(strength - threshold) > UNDECIDED * threshold).all(1)
+    if not decided.any():
+        raise OutputError(
+            "nothing was written: rounding decides what is active on every trusted input, so there "
+            "is nothing to compare the scorer on"
+        )
     given = {"bits": expected.bits, **expected.terms}
     every = {name: relative(got[name], bits)[decided] for name, bits in given.items()}
     named = np.take_along_axis(got["component_bits"], expected.components, 1)

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,11 @@ TRUTHS = {"true": True, "false": False}
 BLANK = ("", None)
 
 Columns = dict[str, NDArray[Any]]
+DAMAGED = (
+    *(ValueError, TypeError, KeyError, OverflowError),
+    *(csv.Error, zipfile.BadZipFile, zlib.error),
+)
+
 T = TypeVar("T")
 
 
@@ -52,7 +58,7 @@ def read(path: Path) -> Iterator[Columns]:
         raise InputError(f"there is no file {path}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from error
-    except (ValueError, TypeError, KeyError, OverflowError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is damaged or was not written by `apd score`") from error
     if not found:
         raise InputError(f"{path} holds no scores")

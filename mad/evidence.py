@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from mad.blocks import blocks
 from mad.decomposition import Decomposition
 
-MOST_EFFECTS = 1024
+MOST_EFFECTS = 512
 
 
 @dataclass(frozen=True)

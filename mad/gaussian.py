@@ -22,8 +22,8 @@ PRIOR_ROWS = 1.0
 SMALLEST_SCALE = 1e-3
 MOST_DIRECTIONS = 64
 OWN_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
-FEWEST_ROWS = 20
-MOST_OWN = 512
+FEWEST_ROWS = 25
+MOST_NUMBERS = 2**22
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class GaussianCode:
         precision: their inverses.
         variance: of every coordinate by itself, the diagonals of the covariances.
         volume: (1/2) log2 of their determinants over that of S.
-        typical: the median code length of rows the code was not fitted on (5-fold).
+        typical: the median code length of every group's rows that the code was not fitted on
+            (5-fold); of all such rows for groups of fewer than `FEWEST_ROWS`.
     """
 
     means: Float[np.ndarray, "K D"]
@@ -50,7 +51,7 @@ class GaussianCode:
     precision: Float[np.ndarray, "G D D"]
     variance: Float[np.ndarray, "G D"]
     volume: Float[np.ndarray, "G"]
-    typical: Float[np.ndarray, ""]
+    typical: Float[np.ndarray, "K"]
 
     @classmethod
     def fit(
@@ -60,7 +61,7 @@ class GaussianCode:
         groups: int,
         least: float = SMALLEST_SCALE,
     ) -> GaussianCode:
-        """Fit the code to reference vectors, its own share and typical length to held-out ones.
+        """Fit the code to reference vectors, its own share and typical lengths to held-out ones.
 
         Args:
             z: the vectors.
@@ -68,25 +69,32 @@ class GaussianCode:
             groups: how many there are.
             least: what a coordinate is taken to vary by at least, times what an average one does.
         """
-        shares = OWN_SHARES if z.shape[1] <= MOST_OWN else OWN_SHARES[:1]
-        held_out: dict[float, list[Float[np.ndarray, "_"]]] = {own: [] for own in shares}
+        large = np.flatnonzero(np.bincount(group, minlength=groups) >= FEWEST_ROWS)
+        own_ones = large if (1 + len(large)) * z.shape[1] ** 2 <= MOST_NUMBERS else large[:0]
+        shares = OWN_SHARES if len(own_ones) else OWN_SHARES[:1]
+        held_out = {own: np.empty(len(z)) for own in shares}
         for rows, others in folds(len(z)):
-            spread = Spread.of(z[rows], group[rows], groups, least)
+            spread = Spread.of(z[rows], group[rows], groups, own_ones, least)
             for own, lengths in held_out.items():
-                lengths.append(cls._of(spread, own).lengths(z[others], group[others])[0])
-        lengths = {own: np.concatenate(parts) for own, parts in held_out.items()}
-        own = min(shares, key=lambda share: lengths[share].mean())
-        code = cls._of(Spread.of(z, group, groups, least), own)
-        return replace(code, typical=np.asarray(np.median(lengths[own])))
+                lengths[others] = cls._of(spread, own).lengths(z[others], group[others])[0]
+        own = min(shares, key=lambda share: held_out[share].mean())
+        code = cls._of(Spread.of(z, group, groups, own_ones, least), own)
+        typical = np.full(groups, np.median(held_out[own]))
+        for k in large:
+            typical[k] = np.median(held_out[own][group == k])
+        return replace(code, typical=typical)
 
     @classmethod
     def _of(cls, spread: Spread, own: float) -> GaussianCode:
-        covariance = (1 - own) * spread.covariance[0] + own * spread.covariance
+        """The code with that share; one covariance serves all where it is nobody's own."""
+        shared, kind = spread.covariance[:1], spread.kind
+        covariance = (1 - own) * shared + own * spread.covariance if own else shared
         precision = np.linalg.inv(covariance) / np.outer(spread.scale, spread.scale)
         variance = covariance.diagonal(axis1=1, axis2=2) * spread.scale**2
         volume = 0.5 * LOG2_E * np.linalg.slogdet(covariance)[1]
         volume -= volume[0]
-        return cls(spread.means, spread.kind, precision, variance, volume, np.zeros(()))
+        untyped = np.zeros(len(kind))
+        return cls(spread.means, kind if own else 0 * kind, precision, variance, volume, untyped)
 
     def lengths(
         self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]
@@ -114,7 +122,7 @@ class GaussianCode:
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n D"]]:
         """|code length - typical length|, and what each coordinate costs by itself, `lengths`."""
         lengths, of_coordinates = self.lengths(z, group)
-        return np.abs(lengths - self.typical), of_coordinates
+        return np.abs(lengths - self.typical[group]), of_coordinates
 
 
 class Spread(NamedTuple):
@@ -135,18 +143,21 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(
-        cls, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int, least: float
+        cls,
+        z: Float[np.ndarray, "n D"],
+        group: Int[np.ndarray, "n"],
+        groups: int,
+        own: Int[np.ndarray, "large"],
+        least: float,
     ) -> Spread:
-        """Estimate them; no group has a covariance of its own in over `MOST_OWN` coordinates."""
+        """Estimate them; `own` are the groups that have a covariance of their own."""
         means = group_means(z, group, groups)
         deviations = z - means[group]
-        scale, shared = shrunk_covariance(deviations, least)
-        fewest = FEWEST_ROWS if z.shape[1] <= MOST_OWN else len(z) + 1
-        own = np.flatnonzero(np.bincount(group, minlength=groups) >= fewest)
+        scale, lacking = scales(deviations, least)
         kind = np.zeros(groups, dtype=np.int64)
         kind[own] = 1 + np.arange(len(own))
-        rows = [deviations[group == k] / scale for k in own]
-        return cls(means, scale, kind, np.stack([shared, *map(ledoit_wolf, rows)]))
+        rows = [deviations / scale, *(deviations[group == k] / scale for k in own)]
+        return cls(means, scale, kind, np.stack([ledoit_wolf(r) + np.diag(lacking) for r in rows]))
 
 
 @dataclass(frozen=True)
@@ -181,7 +192,8 @@ class WideCode:
     @classmethod
     def _of(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
         mean = z.mean(0)
-        scale, covariance = shrunk_covariance(z - mean, SMALLEST_SCALE)
+        scale, lacking = scales(z - mean, SMALLEST_SCALE)
+        covariance = ledoit_wolf((z - mean) / scale) + np.diag(lacking)
         variances, vectors = np.linalg.eigh(covariance)
         others = max(1, len(scale) - MOST_DIRECTIONS)
         outside = 1 / variances[:others].mean()
@@ -208,19 +220,18 @@ def group_means(
     return (member.T @ z + PRIOR_ROWS * z.mean(0)) / (member.sum(0)[:, None] + PRIOR_ROWS)
 
 
-def shrunk_covariance(
+def scales(
     deviations: Float[np.ndarray, "n D"], least: float
-) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D D"]]:
-    """Every coordinate's standard deviation, and the Ledoit-Wolf covariance in units of them.
+) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
+    """Every coordinate's standard deviation, and the variance it lacks of 1 in units of it.
 
-    A coordinate that hardly varies is taken to vary by `least` times what an average one does.
+    A coordinate that hardly varies is taken to vary by `least` times what an average one does, and
+    lacks what it does not; where none varies, by 1.
     """
     spread = deviations.std(0)
     floor = least * np.sqrt(np.mean(spread**2))
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
-    if floor == 0:
-        return scale, np.eye(len(scale))
-    return scale, ledoit_wolf(deviations / scale)
+    return scale, 1 - (spread / scale) ** 2
 
 
 def ledoit_wolf(deviations: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "D D"]:

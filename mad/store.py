@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "3"
+FORMAT_VERSION = "4"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]

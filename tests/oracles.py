@@ -285,20 +285,30 @@ def ledoit_wolf(deviations: np.ndarray) -> np.ndarray:
 
 
 class Gaussian:
-    """The code of `mad.gaussian`, one row at a time."""
+    """The code of `mad.gaussian`, one row at a time.
 
-    def __init__(self, z: np.ndarray, group: np.ndarray, groups: int, own: float | None = None):
+    Args:
+        z, group, groups: the rows.
+        own: a group's own share in its covariance.
+        large: groups that have a covariance of their own.
+        least: what a coordinate is taken to vary by, times an average one.
+    """
+
+    def __init__(self, z, group, groups, own=None, large=None, least=1e-3):
+        self.large = [k for k in range(groups) if sum(group == k) >= 25] if large is None else large
         self.means = group_means(z, group, groups)
         deviations = np.stack([row - self.means[k] for row, k in zip(z, group, strict=True)])
-        self.scale = deviations.std(0)
-        self.own = shortest(z, group, groups) if own is None else own
-        self.shared = ledoit_wolf(deviations / self.scale)
+        spread = deviations.std(0)
+        average = math.sqrt(np.mean(spread**2))
+        self.scale = np.array([max(s, least * average) for s in spread])
+        self.lacking = np.diag([1 - s**2 / max(s, least * average) ** 2 for s in spread])
+        self.own = shortest(z, group, groups, least) if own is None else own
+        self.shared = ledoit_wolf(deviations / self.scale) + self.lacking
         self.covariance = []
         for k in range(groups):
             rows = (deviations / self.scale)[group == k]
-            large = len(rows) >= 20
-            blend = self.own * ledoit_wolf(rows) + (1 - self.own) * self.shared if large else None
-            self.covariance.append(self.shared if blend is None else blend)
+            its = ledoit_wolf(rows) + self.lacking if k in self.large else self.shared
+            self.covariance.append(self.own * its + (1 - self.own) * self.shared)
 
     def length(self, row: np.ndarray, k: int) -> float:
         """Bits of one row, up to a constant."""
@@ -308,20 +318,25 @@ class Gaussian:
         return distance / math.log(2) + 0.5 * math.log2(ratio)
 
 
-def shortest(z: np.ndarray, group: np.ndarray, groups: int) -> float:
+def shortest(z: np.ndarray, group: np.ndarray, groups: int, least: float = 1e-3) -> float:
     """The own share under which held-out rows are the shortest on average."""
     return min(
-        (0.0, 0.25, 0.5, 0.75, 0.9), key=lambda own: np.mean(held_out(z, group, groups, own))
+        (0.0, 0.25, 0.5, 0.75, 0.9),
+        key=lambda own: np.mean(held_out(z, group, groups, own, least)[0]),
     )
 
 
-def held_out(z: np.ndarray, group: np.ndarray, groups: int, own: float) -> list[float]:
-    """The lengths of rows that the code was not fitted on."""
-    found = []
+def held_out(
+    z: np.ndarray, group: np.ndarray, groups: int, own: float, least: float = 1e-3
+) -> tuple[list[float], list[int]]:
+    """The lengths of rows that the code was not fitted on, and their groups."""
+    large = [k for k in range(groups) if sum(group == k) >= 25]
+    lengths, of = [], []
     for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
-        fold = Gaussian(z[rows], group[rows], groups, own)
-        found += [fold.length(row, k) for row, k in zip(z[others], group[others], strict=True)]
-    return found
+        fold = Gaussian(z[rows], group[rows], groups, own, large, least)
+        lengths += [fold.length(row, k) for row, k in zip(z[others], group[others], strict=True)]
+        of += group[others].tolist()
+    return lengths, of
 
 
 # --- p-values and metrics -------------------------------------------------------------------

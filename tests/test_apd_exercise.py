@@ -1,13 +1,14 @@
 """Exercise: what no reference input reads or uses is found, and is nobody's who is used."""
 
+import numpy as np
 import pytest
 import torch
 from problems import FLOAT, Formula, make_problem, numbers
 from torch import nn
 from torch.func import functional_call
 
-from apd import Config, Target
-from apd.exercise import LARGEST, moments, projection, projections
+from apd import Config, Target, decompose
+from apd.exercise import LARGEST, ROWS, moments, projection, projections
 from apd.sites import TransposedUse
 from apd.training import begin, settle
 
@@ -91,3 +92,21 @@ def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
     assert held[~living].max() > 0.1
     total = training.components.sum()["A"]
     torch.testing.assert_close(total[:, 5], module.A.detach()[:, 5])
+
+
+def test_a_sorted_reference_is_looked_at_throughout():
+    module = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False))
+    x = torch.zeros(3 * ROWS // 2, 4)
+    x[:ROWS, :2], x[ROWS:, 2:] = numbers(6)(ROWS, 2).float(), numbers(7)(ROWS // 2, 2).float()
+    found = projections(moments(Target.of(module, x[:2]), x, COIN))["0.weight"]
+    torch.testing.assert_close(found.V, torch.eye(4), atol=1e-5, rtol=0)
+
+
+def test_weights_that_only_switch_are_decomposed():
+    """No output has a gradient at them."""
+    draw = numbers(8)
+    module = Formula(lambda net, x: (x @ net.A.T) * ((x @ net.B.T) > 0), A=draw(3, 4), B=draw(3, 4))
+    run = decompose(module, draw(90, 4), Config(components=5, steps=20, batch_size=16))
+    assert all(np.isfinite(step.faithfulness) for step in run.steps)
+    attributions = run.explain(draw(6, 4).numpy(), "all").attributions
+    assert np.isfinite(attributions).all()

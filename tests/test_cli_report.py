@@ -5,13 +5,16 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from problems import Formula, numbers, random_components
 from test_cli_main import apd, assert_one_sentence, call
 from test_mad_reports_rendered import Page
 
 import mad
+from apd.sites import TransposedUse
 from cli import reporting, scores_file
 from cli.directions import directing
 from cli.reporting import picked
@@ -256,28 +259,41 @@ def test_picked_rows_are_those_of_all_chunks():
 
 def test_directions_are_leading_singular_vectors(problem):
     """Of the component's weights at the first site, formed and taken apart by numpy."""
-    from types import SimpleNamespace
-
-    directed = directing(SimpleNamespace(components=problem.components))
+    directed = directing(SimpleNamespace(components=problem.components, target=problem.target))
     for c in range(problem.components.count):
         site, weights = next(iter(problem.components.component(c).items()))
-        left, values, right = np.linalg.svd(weights.numpy())
+        by_rows = isinstance(problem.target.sites[site].uses[0], TransposedUse)
+        applied = weights.numpy().T if by_rows else weights.numpy()
+        left, values, right = np.linalg.svd(applied)
         found = directed(c)
         assert found.site == site
-        assert found.write @ weights.numpy() @ found.read == pytest.approx(values[0], rel=1e-9)
+        assert found.write @ applied @ found.read == pytest.approx(values[0], rel=1e-9)
         assert abs(found.read @ right[0]) == pytest.approx(1, rel=1e-9)
         assert abs(found.write @ left[:, 0]) == pytest.approx(1, rel=1e-9)
         assert found.read[np.abs(found.read).argmax()] > 0
 
 
 def test_a_component_that_is_zero_there_has_no_directions(problem):
-    from types import SimpleNamespace
-
     from apd import Components
     from apd.sites import Factors
 
     zero = {n: Factors(0 * f.U, f.V) for n, f in problem.components.factors.items()}
-    assert directing(SimpleNamespace(components=Components(zero)))(0) is None
+    nothing = SimpleNamespace(components=Components(zero), target=problem.target)
+    assert directing(nothing)(0) is None
+
+
+@pytest.mark.parametrize("applied", [lambda x, W: x @ W, lambda x, W: W[x.argmax(1)]])
+def test_a_weight_that_is_applied_from_the_left_is_read_by_rows(applied):
+    """W [7, 5]: what is read has 7 numbers, whatever the call."""
+    from apd import Target
+    from apd.components import Components
+
+    draw = numbers(31)
+    module = Formula(lambda net, x: applied(x, net.W).tanh(), W=draw(7, 5))
+    target = Target.of(module, draw(3, 7))
+    components: Components = random_components(target, 4, 1, draw)
+    found = directing(SimpleNamespace(components=components, target=target))(2)
+    assert (found.read.shape, found.write.shape) == ((7,), (5,))
 
 
 def test_the_schema_is_what_the_report_keeps_to(scored):

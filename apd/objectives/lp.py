@@ -25,6 +25,7 @@ from apd.hooks import Capture, capture
 from apd.masks import prominent
 from apd.objectives.objective import Objective, Selection
 from apd.pairs import Pairs
+from apd.reference import spread_over
 from apd.scales import SAMPLE
 from apd.sites import Factors
 from apd.sparsity import Phase, Sparsity
@@ -98,7 +99,7 @@ class Lp(Objective):
         single, generator = whole_network(target), torch.Generator().manual_seed(config.seed)
         strength = strength_of(target, single, reference[:1], config.projections)
         with torch.no_grad():
-            _, strengths = strength(single, reference[:SAMPLE], generator)
+            _, strengths = strength(single, spread_over(reference, SAMPLE), generator)
         scale = strengths.square().mean().sqrt()
         if not bool(scale > 0):
             raise ReferenceError(

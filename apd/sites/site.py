@@ -69,7 +69,10 @@ class Use(ABC):
         """The transpose of `write`: how much each part's writing moves a scalar of gradient g."""
 
     def sides(self, read: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor]:
-        """What belongs to U and what to V of the two: V reads, and U is met by gradients."""
+        """What belongs to U and what to V of the two: V reads, and U is met by gradients.
+
+        It is its own inverse: of what belongs to U and to V, what reads and what writes.
+        """
         return adjoint, read
 
     @abstractmethod

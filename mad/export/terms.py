@@ -111,7 +111,8 @@ def gaussian(g: Graph, code: GaussianCode, z: str, group: str) -> Term:
     above = g.call("Relu", deviation)
     weights = g.call("Gather", g.constant(0.5 * LOG2_E / code.variance), kind)
     each = g.call("Mul", g.call("Mul", above, above), weights)
-    return Term(untypical(g, length, code.typical), each)
+    typical = g.call("Gather", g.constant(code.typical), group)
+    return Term(untypical(g, length, typical), each)
 
 
 def by_kind(g: Graph, x: str, matrices: Float[np.ndarray, "G D D"], kind: str) -> str:
@@ -131,9 +132,11 @@ def wide(g: Graph, code: WideCode, z: str) -> str:
     square = g.call("Mul", deviation, deviation)
     everywhere = summed(g, g.call("Mul", square, g.constant(code.outside)))
     inside = summed(g, g.call("Mul", along, along))
-    return untypical(g, scaled(g, g.call("Sub", everywhere, inside), 0.5 * LOG2_E), code.typical)
+    return untypical(
+        g, scaled(g, g.call("Sub", everywhere, inside), 0.5 * LOG2_E), g.constant(code.typical)
+    )
 
 
-def untypical(g: Graph, length: str, typical: Float[np.ndarray, ""]) -> str:
+def untypical(g: Graph, length: str, typical: str) -> str:
     """Distance from the typical code length."""
-    return g.call("Abs", g.call("Sub", length, g.constant(typical)))
+    return g.call("Abs", g.call("Sub", length, typical))

@@ -12,7 +12,7 @@ from mad.gaussian import GaussianCode
 from mad.scores.score import Bits, Score
 
 TINY = 1e-30
-SMALLEST_SCALE = 0.3
+SMALLEST_SCALE = 1.0
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class InputBits(Score):
     that they read: all components together, where attribution bits have all coordinates together.
     This needs no decomposition, and tells mechanisms apart by what they look at. Two-sided.
 
-    A coordinate the reference never read is taken to vary by `SMALLEST_SCALE` times what an average
-    one does, so that it counts for as much as it matters to the prediction, and not for being new.
+    A coordinate the reference hardly read is taken to vary as an average one does, so that it
+    counts for as much as it matters to the prediction, and not for being new.
     """
 
     code: GaussianCode

@@ -16,7 +16,8 @@ class Bits(NamedTuple):
 
     Attributes:
         total: the score of every input.
-        by_component: how much of it each component answers for, None where it is not theirs.
+        by_component: what it costs that each component does what it does, None where the score is
+            not about components. They need not add up to the total.
     """
 
     total: Float[np.ndarray, "n"]
