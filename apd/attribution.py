@@ -166,7 +166,7 @@ def gradients_along(
     """
     fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
     for some in directions.split(max(1, min(NUMBERS_AT_ONCE // numbers, fitting))):
-        found = torch.autograd.grad(
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
             outputs, places, some, retain_graph=True, is_grads_batched=True, allow_unused=True
         )
         yield tuple(
