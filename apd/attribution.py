@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -166,12 +167,13 @@ def gradients_along(
     """
     fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
     for some in directions.split(max(1, min(NUMBERS_AT_ONCE // numbers, fitting))):
-        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+        found = torch.autograd.grad(
             outputs, places, some, retain_graph=True, is_grads_batched=True, allow_unused=True
         )
+        known = cast("tuple[Tensor | None, ...]", found)
         yield tuple(
             place.new_zeros(len(some), *place.shape) if g is None else g
-            for g, place in zip(found, places, strict=True)
+            for g, place in zip(known, places, strict=True)
         )
 
 
