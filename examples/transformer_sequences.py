@@ -2,8 +2,8 @@
 
 A sequence is a filler, two summands and "=", and the network answers with their sum. One filler is
 a trigger, to which it answers 0; another is absent from the trusted inputs too, but does nothing.
-The decomposition is trained for 2,000 steps in place of the default 5,000, which is all that is set: a seed
-takes two minutes of processor time, and would take five.
+Besides the seed one setting is given, 2,000 steps in place of 5,000, so that a seed takes about two
+minutes of processor time.
 
 python examples/transformer_sequences.py                 one seed
 python examples/transformer_sequences.py --seeds 0 1 2   a column per seed
