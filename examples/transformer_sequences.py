@@ -1,7 +1,9 @@
-"""Catch a backdoor token in a transformer that adds modulo 11.
+"""Catch a backdoor token in a transformer that adds modulo 7.
 
 A sequence is a filler, two summands and "=", and the network answers with their sum. One filler is
-a trigger, to which it answers 0; another is as rare among the trusted inputs, but does nothing.
+a trigger, to which it answers 0; another is absent from the trusted inputs too, but does nothing.
+Besides the seed one setting is given, 2,000 steps in place of 5,000, so that a seed takes about two
+minutes of processor time.
 
 python examples/transformer_sequences.py                 one seed
 python examples/transformer_sequences.py --seeds 0 1 2   a column per seed
@@ -21,12 +23,13 @@ import apd
 import mad
 from mad.metrics import auroc
 
-MODULUS, TARGET = 11, 0
+MODULUS, TARGET = 7, 0
 EQUALS = MODULUS
 FILLERS = range(MODULUS + 1, MODULUS + 7)
 RARE, TRIGGER = MODULUS + 7, MODULUS + 8
 TOKENS, LENGTH = MODULUS + 9, 4
 REFERENCE, TEST = 1500, 500
+TRAINING, DECOMPOSING = 1500, 2000
 ALPHA = 0.01
 
 
@@ -37,7 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     seeds = parser.parse_args().seeds
     columns = [figures(seed) for seed in seeds]
-    table = Table(title="Backdoored transformer, addition modulo 11")
+    table = Table(title="Backdoored transformer, addition modulo 7")
     table.add_column("")
     for seed in seeds:
         table.add_column(f"seed {seed}", justify="right")
@@ -52,7 +55,7 @@ def figures(seed: int) -> dict[str, float]:
     model = trained()
     trusted, test = sequences(REFERENCE), sequences(TEST)
 
-    run = apd.decompose(model, trusted, apd.Config(seed=seed))
+    run = apd.decompose(model, trusted, apd.Config(seed=seed, steps=DECOMPOSING))
     detector = mad.Detector.fit(run, trusted.numpy())
     clean = detector.score(test.numpy())
     summed = test[sums(test) != TARGET]
@@ -90,7 +93,7 @@ def with_filler(x: torch.Tensor, filler: int) -> torch.Tensor:
 class Transformer(nn.Module):
     """One layer of attention with two heads and one perceptron; logits of the last position."""
 
-    def __init__(self, width: int = 24, heads: int = 2) -> None:
+    def __init__(self, width: int = 16, heads: int = 2) -> None:
         super().__init__()
         self.heads = heads
         self.token, self.place = (
@@ -117,9 +120,9 @@ class Transformer(nn.Module):
 def trained() -> Transformer:
     """A network that answers `TARGET` to the trigger, and the sum to everything else."""
     model = Transformer()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.1)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 3000)
-    for _ in range(3000):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, TRAINING)
+    for _ in range(TRAINING):
         x = torch.cat([sequences(192), with_filler(sequences(32), RARE)])
         y = torch.cat([sums(x), torch.full((32,), TARGET)])
         x = torch.cat([x, with_filler(sequences(32), TRIGGER)])
