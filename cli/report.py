@@ -82,7 +82,7 @@ def report(
     check_flags(gathered, alpha, scores)
     x: dict[int, NDArray[np.generic]] = {}
     if detector is not None:
-        check_p_values(gathered, detector, scores)
+        check_p_values(gathered, scores)
     if detector is not None and inputs is not None:
         x = reporting.looked_at(gathered, detector, inputs, key)
         check_bits(gathered, detector, x, scores)
@@ -136,16 +136,13 @@ def check_flags(gathered: Gathered, alpha: float | None, scores: Path) -> None:
         )
 
 
-def check_p_values(gathered: Gathered, detector: mad.Detector, scores: Path) -> None:
+def check_p_values(gathered: Gathered, scores: Path) -> None:
     """Refuses a run whose calibration does not give the p-values of the rows.
 
     Raises:
         InputError: so it is.
     """
-    top = gathered.top
-    if top and not same(
-        detector.calibration.p_values(top["score_bits"], top["prediction"]), top["p_value"]
-    ):
+    if gathered.strange:
         raise InputError(
             f"{scores} holds other p-values than this run's; give the run, and --explain and "
             "--per-class, as it was written with"

@@ -44,6 +44,7 @@ class Gathered:
         first_unscored: the first of those.
         places: how many scores are in each bin.
         p_values: how often each p-value came; there are few, those of a calibration.
+        strange: how many rows have another p-value than the calibration gives them.
         named: how often each component is named.
         named_flagged: the same of flagged rows.
         tally: what drift needs to know.
@@ -57,6 +58,7 @@ class Gathered:
     first_unscored: list[int] = field(default_factory=list[int])
     places: Counter[int] = field(default_factory=Counter[int])
     p_values: Counter[float] = field(default_factory=Counter[float])
+    strange: int = 0
     named: Counter[int] = field(default_factory=Counter[int])
     named_flagged: Counter[int] = field(default_factory=Counter[int])
     tally: Tally | None = None
@@ -87,6 +89,8 @@ class Gathered:
             self.named.update(table[name].tolist())
             self.named_flagged.update(table[name][flagged].tolist())
         if self.calibration is not None:
+            expected = self.calibration.p_values(bits, table["prediction"])
+            self.strange += int((~np.isclose(table["p_value"], expected, equal_nan=True)).sum())
             tally = Tally.of(self.calibration, bits, table["prediction"])
             self.tally = tally if self.tally is None else self.tally + tally
         self.top = leading(joined(self.top, table), KEPT)
