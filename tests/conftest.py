@@ -1,5 +1,6 @@
 """What every test shares: one thread, and whatever has to be trained, trained once."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from filelock import FileLock
 from problems import NAMES, make_problem, numbers
 
 import apd
@@ -14,6 +16,8 @@ import mad
 import toys
 
 torch.set_num_threads(1)
+
+ROOT = Path(__file__).parent.parent
 
 TRAIN = """
 import sys
@@ -54,47 +58,31 @@ def small_run():
     return apd.decompose(make_problem("mlp-1").target, reference, config), reference
 
 
-@pytest.fixture(scope="session", autouse=True)
-def trainings(request, tmp_path_factory):
-    """The long trainings, in processes of their own, under way while other tests run.
-
-    Executed annotations would make them five times as long.
-    """
-    needed = {name for item in request.session.items for name in item.fixturenames}
-    processes = {}
-    for name, fixture in (("tms-5-2", "tms"), ("digits", "digits")):
-        if fixture in needed:
-            directory = tmp_path_factory.mktemp(name)
-            arguments = [name, LONG[name].model_dump_json(), str(directory)]
-            process = subprocess.Popen(
-                [sys.executable, "-c", TRAIN, *arguments],
-                cwd=request.config.rootpath,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            processes[name] = process, directory
-    yield processes
-    for process, _ in processes.values():
-        process.kill()
-        process.communicate()
-
-
-def finished(process: subprocess.Popen, directory: Path) -> Trained:
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return Trained(toys.load(directory / "toy"), apd.load(directory / "run"))
-
-
 @pytest.fixture(scope="session")
-def tms(trainings):
+def tms(tmp_path_factory):
     """Five features in two dimensions, whose mechanisms are known."""
-    return finished(*trainings["tms-5-2"])
+    return trained("tms-5-2", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
-def digits(trainings):
+def digits(tmp_path_factory):
     """The digit classifier with a planted backdoor."""
-    return finished(*trainings["digits"])
+    return trained("digits", tmp_path_factory)
+
+
+def trained(name: str, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A long training, made by the first of several test processes that needs it.
+
+    It has a process of its own: executed annotations would make it five times as long.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    directory = shared / name
+    with FileLock(shared / f"{name}.lock"):
+        if not directory.exists():
+            arguments = [name, LONG[name].model_dump_json(), str(directory)]
+            subprocess.run([sys.executable, "-c", TRAIN, *arguments], cwd=ROOT, check=True)
+    return Trained(toys.load(directory / "toy"), apd.load(directory / "run"))
 
 
 @pytest.fixture(scope="session")
