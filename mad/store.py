@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "4"
+FORMAT_VERSION = "5"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]

@@ -284,8 +284,81 @@ def ledoit_wolf(deviations: np.ndarray) -> np.ndarray:
     return (1 - shrinkage) * sample + shrinkage * mean * np.eye(D)
 
 
+class Tree:
+    """The code of `mad.codes.tree`, one thing of one set at a time.
+
+    Args:
+        on, group: the sets.
+        prior: from how many further rows a rate borrows.
+        parent: what each thing depends on; found among all trees where it is not given.
+    """
+
+    def __init__(self, on, group, prior, parent=None):
+        self.on, self.group, self.prior = on, group, prior
+        self.parent = self.best() if parent is None else parent
+
+    def borrowing(self, rows, c, otherwise):
+        count = sum(bool(row[c]) for row in rows)
+        return (count + self.prior * otherwise) / (len(rows) + self.prior)
+
+    def rate(self, c: int, k: int) -> float:
+        """How often a thing is on in a group."""
+        overall = (sum(bool(row[c]) for row in self.on) + 0.5) / (len(self.on) + 1)
+        return self.borrowing(self.on[self.group == k], c, overall)
+
+    def length(self, row: np.ndarray, c: int, k: int) -> float:
+        """Bits of what one set says of one thing."""
+        p, parent = self.rate(c, k), self.parent[c]
+        if parent != c:
+            own = self.on[self.group == k]
+            p = self.borrowing(own[own[:, parent] == row[parent]], c, p)
+        return -math.log2(p if row[c] else 1 - p)
+
+    def information(self, c: int, e: int) -> float:
+        """What two things say of one another beyond what the group says, in bits."""
+        total = 0.0
+        for k in set(self.group.tolist()):
+            own = self.on[self.group == k]
+            independent = {
+                (v, w): (self.rate(c, k) if v else 1 - self.rate(c, k))
+                * (self.rate(e, k) if w else 1 - self.rate(e, k))
+                for v, w in itertools.product([False, True], repeat=2)
+            }
+            joint = {
+                (v, w): (sum((own[:, c] == v) & (own[:, e] == w)) + self.prior * p)
+                / (len(own) + self.prior)
+                for (v, w), p in independent.items()
+            }
+            for (v, w), p in joint.items():
+                one = sum(q for (a, _), q in joint.items() if a == v)
+                other = sum(q for (_, b), q in joint.items() if b == w)
+                total += len(own) * p * math.log2(p / one / other)
+        return total
+
+    def best(self) -> list[int]:
+        """The tree of the most information with the first thing for its root."""
+        C = self.on.shape[1]
+        pair = {(c, e): self.information(c, e) for c in range(C) for e in range(C) if c != e}
+        trees = (
+            [0, *parents]
+            for parents in itertools.product(range(C), repeat=C - 1)
+            if reaches_the_root([0, *parents])
+        )
+        return max(trees, key=lambda tree: sum(pair[c, e] for c, e in enumerate(tree) if c))
+
+
+def reaches_the_root(parent: list[int]) -> bool:
+    """Whether everything descends from the first."""
+    for c in range(len(parent)):
+        for _ in parent:
+            c = parent[c]
+        if c:
+            return False
+    return True
+
+
 class Gaussian:
-    """The code of `mad.gaussian`, one row at a time.
+    """The code of `mad.codes.gaussian`, one row at a time.
 
     Args:
         z, group, groups: the rows.

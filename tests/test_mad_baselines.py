@@ -17,8 +17,8 @@ from sklearn.decomposition import PCA
 from mad import baselines
 from mad.baselines import BASELINES, OFFLINE, Observed, features
 from mad.baselines.classes import ENOUGH_ROWS
+from mad.codes import GaussianCode
 from mad.errors import InputError, ReferenceError
-from mad.gaussian import GaussianCode
 
 N, P, D, H = 120, 7, 4, (6, 5, 8)
 EVERY = {**BASELINES, **OFFLINE}

@@ -172,7 +172,10 @@ def test_every_score_can_be_exported_and_a_strange_one_is_refused_by_name(detect
     class Strange(MaskBits):
         """Not one of ours."""
 
-    scores = {**detector.profile.scores, "mask_bits": Strange(np.full(COMPONENTS, 0.5))}
+    scores = {
+        **detector.profile.scores,
+        "mask_bits": Strange(**vars(detector.profile.scores["mask_bits"])),
+    }
     profile = Profile(detector.profile.threshold, scores)
     graph = Writer(DOUBLE)
     with pytest.raises(InputError, match="Strange"):

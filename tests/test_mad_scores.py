@@ -9,6 +9,7 @@ import oracles
 import pytest
 from problems import random_evidence
 
+from mad.codes import TreeCode
 from mad.evidence import Evidence
 from mad.scores import (
     SCORES,
@@ -101,34 +102,32 @@ def test_fitting_leaves_the_evidence_alone(reference):
 # --- mask bits ------------------------------------------------------------------------------
 
 
-def test_mask_bits_are_the_loops(reference, fresh):
+def test_mask_bits_are_the_tree_code_of_what_is_active_given_the_prediction(reference, fresh):
     bits, by_component = MaskBits.fit(reference, RANKS).bits(fresh)
-    for n in range(30):
-        total = 0.0
-        for c in range(COUNT):
-            used = sum(bool(on) for on in reference.active[:, c])
-            p = (used + 0.5) / (80 + 1)
-            each = -math.log2(p if fresh.active[n, c] else 1 - p)
-            assert math.isclose(by_component[n, c], each)
-            total += each
-        assert math.isclose(bits[n], total)
+    code = TreeCode.fit(reference.active, reference.prediction, OUTPUTS)
+    each = code.lengths(fresh.active, fresh.prediction)
+    np.testing.assert_array_equal(by_component, each)
+    np.testing.assert_allclose(bits, each.sum(1))
 
 
 def test_mask_bits_are_a_code(reference):
     """The lengths of all masks satisfy Kraft's inequality with equality."""
     masks = np.array(list(itertools.product([False, True], repeat=COUNT)))
-    every = replaced(random_evidence(len(masks), seed=2), active=masks)
+    same = np.full(len(masks), reference.prediction[0])
+    every = replaced(random_evidence(len(masks), seed=2), active=masks, prediction=same)
     assert math.isclose((2 ** -MaskBits.fit(reference, RANKS).bits(every).total).sum(), 1)
 
 
 def test_what_the_reference_never_used_costs_most(reference):
     score = MaskBits.fit(reference, RANKS)
     assert not reference.active[:, 0].any()
-    one = replaced(random_evidence(COUNT, seed=2), active=np.eye(COUNT, dtype=bool))
+    same = np.full(COUNT, reference.prediction[0])
+    alone = np.eye(COUNT, dtype=bool)
+    one = replaced(random_evidence(COUNT, seed=2), active=alone, prediction=same)
     bits, by_component = score.bits(one)
     assert by_component.argmax(1)[0] == 0
     assert bits.argmax() == 0
-    assert math.isclose(by_component[0, 0], math.log2(2 * 81))
+    assert math.isclose(score.rate[0], 0.5 / 81)
 
 
 # --- description length ---------------------------------------------------------------------

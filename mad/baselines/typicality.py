@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mad.baselines.baseline import Statistic
-from mad.gaussian import GaussianCode
+from mad.codes import GaussianCode
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from mad.codes import GaussianCode, TreeCode, WideCode
+from mad.codes.spread import LOG2_E
 from mad.errors import InputError
 from mad.export.graph import FLOAT, Graph, scaled, summed
-from mad.gaussian import LOG2_E, GaussianCode, WideCode
 from mad.scores import (
     AttributionBits,
     DescriptionLength,
@@ -55,8 +56,7 @@ def term_of(g: Graph, score: Score, evidence: Names) -> Term:
 
 def mask_bits(g: Graph, score: MaskBits, evidence: Names) -> Term:
     """What it costs to say of every component whether it is active."""
-    on, off = (g.constant(-np.log2(p)) for p in (score.rate, 1 - score.rate))
-    each = g.call("Where", evidence.active, on, off)
+    each = tree(g, score.code, evidence.active, evidence.prediction)
     return Term(summed(g, each), each)
 
 
@@ -99,6 +99,20 @@ TERMS: Mapping[type[Score], Callable[..., Term]] = {
     ResidualBits: residual_bits,
     DescriptionLength: description_length,
 }
+
+
+def tree(g: Graph, code: TreeCode, on: str, group: str) -> str:
+    """`TreeCode.lengths`."""
+    kind = g.call("Gather", g.constant(code.kind), group)
+    above = g.call("Gather", on, g.constant(code.parent), axis=1)
+
+    def length(given_on: Float[np.ndarray, "G C"], given_off: Float[np.ndarray, "G C"]) -> str:
+        ways = (g.call("Gather", g.constant(-np.log2(p)), kind) for p in (given_on, given_off))
+        return g.call("Where", above, *ways)
+
+    present = length(code.given_on, code.given_off)
+    absent = length(1 - code.given_on, 1 - code.given_off)
+    return g.call("Where", on, present, absent)
 
 
 def gaussian(g: Graph, code: GaussianCode, z: str, group: str) -> Term:

@@ -7,31 +7,35 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from mad.codes import TreeCode
 from mad.evidence import Evidence
 from mad.scores.score import Bits, Score
 
 
 @dataclass(frozen=True)
 class MaskBits(Score):
-    """Code length of the active set under the reference's rates, components taken independently.
+    """Code length of the active set, given the predicted class and given one another.
 
-    A component used by n_c of N reference inputs has p_c = (n_c + 1/2) / (N + 1) (Krichevsky and
-    Trofimov 1981); being on costs -log2 p_c, being off -log2 (1 - p_c). What the reference never
-    used costs the most.
+    Components that go together cost little together, and much apart; those the reference never
+    used, or not for that prediction, or not in that company, cost the most.
 
     Attributes:
-        rate: p_c.
+        rate: how often each component is active, (n_c + 1/2) / (N + 1) of N reference inputs
+            (Krichevsky and Trofimov 1981).
+        code: of the active set.
     """
 
     rate: Float[np.ndarray, "C"]
+    code: TreeCode
 
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> MaskBits:
-        """Count how often each component is active."""
-        return cls((reference.active.sum(0) + 0.5) / (len(reference.active) + 1))
+        """Count how often components are active, and with which others."""
+        active, groups = reference.active, reference.outputs.shape[1]
+        rate = (active.sum(0) + 0.5) / (len(active) + 1)
+        return cls(rate, TreeCode.fit(active, reference.prediction, groups))
 
     def bits(self, evidence: Evidence) -> Bits:
-        """-log2 p_c where active, -log2 (1 - p_c) where not, and their sum."""
-        off = -np.log2(1 - self.rate)
-        each = evidence.active * (-np.log2(self.rate) - off) + off
+        """-log2 of the probability of what each component does, and their sum."""
+        each = self.code.lengths(evidence.active, evidence.prediction)
         return Bits(each.sum(1), each)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from mad.codes import WideCode
 from mad.evidence import Evidence
-from mad.gaussian import WideCode
 from mad.scores.score import Bits, Score
 
 

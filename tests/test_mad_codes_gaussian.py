@@ -8,8 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 from sklearn.model_selection import KFold
 
-from mad import gaussian
-from mad.gaussian import GaussianCode, WideCode
+from mad.codes import GaussianCode, WideCode
 
 N, D, K = 110, 7, 4
 
@@ -74,9 +73,9 @@ def test_groups_too_small_for_a_covariance_share_one(data):
 
 
 def test_groups_share_one_where_their_own_would_be_too_many_numbers(data, monkeypatch):
-    monkeypatch.setattr(gaussian, "MOST_NUMBERS", 4 * D**2)
+    monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 4 * D**2)
     assert GaussianCode.fit(*data, K).precision.shape == (4, D, D)
-    monkeypatch.setattr(gaussian, "MOST_NUMBERS", 4 * D**2 - 1)
+    monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 4 * D**2 - 1)
     assert GaussianCode.fit(*data, K).precision.shape == (1, D, D)
 
 
@@ -254,7 +253,7 @@ def test_a_wide_code_is_that_of_a_covariance_isotropic_outside_its_directions(
     data, monkeypatch, kept
 ):
     z = data[0]
-    monkeypatch.setattr(gaussian, "MOST_DIRECTIONS", kept)
+    monkeypatch.setattr("mad.codes.wide.MOST_DIRECTIONS", kept)
     wide, slow = WideCode.fit(z), oracles.IsotropicGaussian(z, kept)
     assert wide.directions.shape == (D, kept)
     fresh = np.random.default_rng(1).normal(size=(9, D)) * 5

@@ -1,0 +1,82 @@
+"""What rows tell of a distribution: means, scales, shrunk covariances, and how to hold some out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from sklearn.covariance import LedoitWolf
+from sklearn.model_selection import KFold
+
+LOG2_E = float(np.log2(np.e))
+FOLDS = 5
+PRIOR_ROWS = 1.0
+SMALLEST_SCALE = 1e-3
+
+
+class Spread(NamedTuple):
+    """What the rows of several groups tell of their distributions.
+
+    Attributes:
+        means: of every group, borrowing from the overall mean.
+        scale: every coordinate's standard deviation from its group's mean.
+        kind: which of the covariances every group has.
+        covariance: in units of the scales, of all rows' deviations first, then of the rows of every
+            group that has one of its own.
+    """
+
+    means: Float[np.ndarray, "K D"]
+    scale: Float[np.ndarray, "D"]
+    kind: Int[np.ndarray, "K"]
+    covariance: Float[np.ndarray, "G D D"]
+
+    @classmethod
+    def of(
+        cls,
+        z: Float[np.ndarray, "n D"],
+        group: Int[np.ndarray, "n"],
+        groups: int,
+        own: Int[np.ndarray, "large"],
+        least: float,
+    ) -> Spread:
+        """Estimate them; `own` are the groups that have a covariance of their own."""
+        means = group_means(z, group, groups)
+        deviations = z - means[group]
+        scale, lacking = scales(deviations, least)
+        kind = np.zeros(groups, dtype=np.int64)
+        kind[own] = 1 + np.arange(len(own))
+        rows = [deviations / scale, *(deviations[group == k] / scale for k in own)]
+        return cls(means, scale, kind, np.stack([ledoit_wolf(r) + np.diag(lacking) for r in rows]))
+
+
+def group_means(
+    z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int
+) -> Float[np.ndarray, "K D"]:
+    """The mean of every group's rows and `PRIOR_ROWS` rows of the overall mean."""
+    member = np.eye(groups)[group]
+    return (member.T @ z + PRIOR_ROWS * z.mean(0)) / (member.sum(0)[:, None] + PRIOR_ROWS)
+
+
+def scales(
+    deviations: Float[np.ndarray, "n D"], least: float
+) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
+    """Every coordinate's standard deviation, and the variance it lacks of 1 in units of it.
+
+    A coordinate that hardly varies is taken to vary by `least` times what an average one does, and
+    lacks what it does not; where none varies, by 1.
+    """
+    spread = deviations.std(0)
+    floor = least * np.sqrt(np.mean(spread**2))
+    scale = np.maximum(spread, floor if floor > 0 else 1.0)
+    return scale, 1 - (spread / scale) ** 2
+
+
+def ledoit_wolf(deviations: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "D D"]:
+    """The covariance of centred rows, shrunk toward a multiple of the identity."""
+    return np.asarray(LedoitWolf(assume_centered=True).fit(deviations).covariance_)
+
+
+def folds(n: int) -> list[tuple[Int[np.ndarray, "some"], Int[np.ndarray, "other"]]]:
+    """`FOLDS` seeded ways to hold some of n rows out."""
+    return list(KFold(min(FOLDS, n), shuffle=True, random_state=0).split(np.empty(n)))
