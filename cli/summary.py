@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 SHOWN = 5
 SHOWN_COMPONENTS = 3
 NAMED_ROWS = 10
-DRIFT_ALPHA = 0.01
 
 
 @dataclass
@@ -203,8 +202,8 @@ def drift(summary: Summary) -> str:
     if summary.tally is None or not summary.scored:
         return "unknown, because nothing was scored"
     found = summary.tally.drift()
-    scores = f"{found.direction} than" if found.drifted(DRIFT_ALPHA) else "like"
-    shares = "other" if found.shifted(DRIFT_ALPHA) else "similar"
+    scores = f"{found.direction} than" if found.drifted() else "like"
+    shares = "other" if found.shifted() else "similar"
     return (
         f"as a whole {scores} the calibration inputs (p = {found.p_value:.2g}), "
         f"with {shares} predictions (p = {found.share_p_value:.2g})"

@@ -189,10 +189,7 @@ def usual_alarms(
 ) -> tuple[int, int]:
     """How few and how many of n clean inputs chance flags at alpha, in the middle of cases.
 
-    Of n inputs exchangeable with m calibration inputs, the number flagged is beta-binomial with
-    parameters n, l and m + 1 - l, where l = floor(alpha (m + 1)): binomial, at a share that is
-    itself the calibration's chance. Calibrated per class, it is the sum of the classes', taken as
-    independent.
+    Calibrated per class, it is the sum of the classes' (`alarm_law`), taken as independent.
 
     Args:
         calibration: what the p-values rest on.
@@ -202,15 +199,25 @@ def usual_alarms(
     """
     weights = np.ones(1)
     for rows, scores in calibration.groups(prediction):
-        weights = np.convolve(weights, alarm_weights(int(rows.sum()), len(scores), alpha))
+        n = int(rows.sum())
+        weights = np.convolve(
+            weights, betabinom.pmf(np.arange(n + 1), *alarm_law(n, len(scores), alpha))
+        )
     tail = (1 - confidence) / 2
     below = weights.cumsum()
     return int((below < tail).sum()), int((below < 1 - tail).sum())
 
 
-def alarm_weights(n: int, m: int, alpha: float) -> Float[np.ndarray, "_"]:
-    """The probability of every number of alarms among n inputs, with m calibration inputs."""
+def alarm_law(n: int, m: int, alpha: float) -> tuple[int, int, int]:
+    """The law of how many are flagged at alpha, of n inputs exchangeable with m calibration inputs.
+
+    Binomial, at a share that is itself the calibration's chance.
+
+    Returns:
+        The parameters of the beta-binomial distribution: n, l and m + 1 - l, where l = floor(alpha
+        (m + 1)); where that is 0, those of none of none.
+    """
     attainable = int(np.floor(alpha * (m + 1) + ROUNDING))
     if attainable == 0:
-        return np.eye(1, n + 1)[0]
-    return betabinom.pmf(np.arange(n + 1), n, attainable, m + 1 - attainable)
+        return 0, 1, 1
+    return n, attainable, m + 1 - attainable

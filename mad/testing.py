@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
 from scipy.stats import betabinom
 
 from mad import metrics
-from mad.calibration import ROUNDING
 from mad.detector import Detector
 from mad.result import Result
 
@@ -57,11 +54,9 @@ def assert_detects(
 def assert_calm(detector: Detector, clean: Any, *, alpha: float = 0.01) -> None:
     """Fail where a detector flags more clean inputs than chance explains.
 
-    Of n inputs exchangeable with m calibration inputs, the number flagged is beta-binomial with
-    parameters n, l and m + 1 - l, where l = floor(alpha (m + 1)): binomial, at a share that is
-    itself the calibration's chance. More than its 99 % quantile fails, so a detector that is in
-    order fails one time in a hundred at most. Calibrated per class, each class counts by itself, at
-    a hundredth divided by the number of classes.
+    More than the 99 % quantile of what chance flags (`mad.metrics.alarm_law`) fails, so a detector
+    that is in order fails one time in a hundred at most. Calibrated per class, each class counts by
+    itself, at a hundredth divided by the number of classes.
 
     Args:
         detector: a fitted detector.
@@ -78,21 +73,14 @@ def assert_calm(detector: Detector, clean: Any, *, alpha: float = 0.01) -> None:
     flags = result.flagged(alpha)
     groups = list(result.calibration.groups(result.prediction))
     for rows, scores in groups:
-        most = most_alarms(int(rows.sum()), scores, alpha, (1 - CONFIDENCE) / len(groups))
+        law = metrics.alarm_law(int(rows.sum()), len(scores), alpha)
+        most = int(betabinom.isf((1 - CONFIDENCE) / len(groups), *law))
         alarms = int(flags[rows].sum())
         if alarms > most:
             raise AssertionError(
                 f"{alarms} of {int(rows.sum())} clean inputs are flagged at alpha {alpha:g}, "
                 f"and up to {most} would be chance, with {len(scores)} calibration inputs"
             )
-
-
-def most_alarms(n: int, scores: Float[np.ndarray, "m"], alpha: float, tail: float) -> int:
-    """The number of alarms among n inputs that is exceeded with probability `tail` at most."""
-    attainable = int(np.floor(alpha * (len(scores) + 1) + ROUNDING))
-    if attainable == 0:
-        return 0
-    return int(betabinom.isf(tail, n, attainable, len(scores) + 1 - attainable))
 
 
 def scored(detector: Detector, x: Any) -> Result:

@@ -6,9 +6,11 @@ import numpy as np
 import oracles
 import pytest
 from problems import numbers
+from scipy.stats import betabinom
 
 import mad
-from mad.testing import assert_calm, assert_detects, most_alarms
+from mad.metrics import alarm_law
+from mad.testing import assert_calm, assert_detects
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_a_detector_in_order_fails_one_time_in_a_hundred(m, n, alpha):
     """The calibration's chance included, which the binomial distribution leaves out."""
     trials = 3000
     rng = np.random.default_rng(m)
-    most = most_alarms(n, np.zeros(m), alpha, 0.01)
+    most = betabinom.isf(0.01, *alarm_law(n, m, alpha))
     alarms = np.empty(trials)
     for trial in range(trials):
         calibration, bits = np.sort(rng.random(m)), rng.random(n)
@@ -102,5 +104,5 @@ def test_a_detector_in_order_fails_one_time_in_a_hundred(m, n, alpha):
     assert (alarms > most).mean() <= 0.01 + spread
     assert (alarms >= most).mean() >= 0.01 - spread
     assert most > alpha * n
-    assert most_alarms(n, np.zeros(m), alpha, 0.001) > most
-    assert most_alarms(n, np.zeros(m), 0.5 / (m + 1), 0.01) == 0
+    assert betabinom.isf(0.001, *alarm_law(n, m, alpha)) > most
+    assert betabinom.isf(0.01, *alarm_law(n, m, 0.5 / (m + 1))) == 0

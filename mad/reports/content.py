@@ -22,7 +22,6 @@ CARDS = 20
 FEWEST_ROWS = 20
 SAMPLE = 1000
 SAMPLE_BYTES = 2**26
-DRIFT_ALPHA = 0.01
 
 
 def report_of(
@@ -91,10 +90,10 @@ def drift_found(gathered: Gathered) -> DriftFound | None:
         return None
     found = gathered.tally.drift()
     return DriftFound(
-        scores_differ=found.drifted(DRIFT_ALPHA),
+        scores_differ=found.drifted(),
         direction=found.direction,
         p_value=found.p_value,
-        predictions_differ=found.shifted(DRIFT_ALPHA),
+        predictions_differ=found.shifted(),
         predictions_p_value=found.share_p_value,
     )
 
