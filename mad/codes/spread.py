@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.covariance import LedoitWolf
+from sklearn import covariance
 from sklearn.model_selection import KFold
 
 LOG2_E = float(np.log2(np.e))
@@ -74,7 +74,7 @@ def scales(
 
 def ledoit_wolf(deviations: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "D D"]:
     """The covariance of centred rows, shrunk toward a multiple of the identity."""
-    return np.asarray(LedoitWolf(assume_centered=True).fit(deviations).covariance_)
+    return np.asarray(covariance.ledoit_wolf(deviations, assume_centered=True)[0])
 
 
 def folds(n: int) -> list[tuple[Int[np.ndarray, "some"], Int[np.ndarray, "other"]]]:
