@@ -1,6 +1,7 @@
 """Objectives: how many components they choose, what L_p asks for, and that each of them trains."""
 
 import json
+import math
 import subprocess
 import sys
 from functools import cache
@@ -15,6 +16,7 @@ import apd
 from apd import Config, ConfigError, masked
 from apd.objectives import OBJECTIVES, BatchTopK, ExactK, Lp, SampleTopK
 from apd.sparsity import Phase, Sparsity
+from apd.training import begin
 from cli import settings
 
 TOLERANCE = {"rtol": 1e-8, "atol": 1e-10}
@@ -193,6 +195,24 @@ def test_a_network_without_slopes_has_no_attributions():
     config = Config(components=5, steps=3, objective="lp")
     with pytest.raises(apd.ReferenceError, match="no effect at first order"):
         apd.decompose(target, numbers(3)(90, 4), config)
+
+
+def test_weights_behind_a_threshold_have_no_attributions():
+    def formula(net, x):
+        return (x @ net.W > 0).to(x.dtype) @ net.R
+
+    x = numbers(3)(90, 4)
+    target = apd.Target.of(Formula(formula, W=numbers(1)(4, 3), R=numbers(2)(3, 2)), x[:9])
+    config = Config(components=5, steps=3, batch_size=8, objective="lp")
+    components = begin(target, config).components
+    objective = Lp.of(target, components, x, config)
+    found = objective.select(components, x[:7], 1.0, torch.Generator().manual_seed(0))
+    gradients = {seen.use.site: g for seen, g in zip(found.captures, found.gradients, strict=True)}
+    assert gradients["W"].shape == (2, 7, 3)
+    assert not gradients["W"].any()
+    assert gradients["R"].any()
+    run = apd.decompose(target, x, config)
+    assert all(math.isfinite(step.minimality + step.amounts) for step in run.steps)
 
 
 # --- training -------------------------------------------------------------------------------

@@ -130,9 +130,14 @@ class Lp(Objective):
         """All components; those count as active that have a share of the greatest attribution."""
         outputs, captures = capture(self.target, x)
         directions = self.directions(outputs.detach(), generator)
-        gradients = torch.autograd.grad(
-            outputs, [seen.y for seen in captures], directions, is_grads_batched=True
+        ways = [seen.y for seen in captures]
+        found = torch.autograd.grad(
+            outputs, ways, directions, allow_unused=True, is_grads_batched=True
         )
+        gradients = [
+            y.new_zeros(len(directions), *y.shape) if g is None else g
+            for y, g in zip(ways, found, strict=True)
+        ]
         effects = effects_of(components, captures, gradients)
         usage = prominent(effects.norm(dim=0), IN_USE).to(self.target.dtype).mean(0)
         every = torch.ones(effects.shape[1:], dtype=torch.bool, device=effects.device)
