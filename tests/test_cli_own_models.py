@@ -260,9 +260,11 @@ def test_a_bad_model_is_refused_in_one_sentence_before_any_training(case, mine, 
     assert not (mine / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["normalised", "plain"])
-def test_modules_left_in_training_mode_are_taken_in_evaluation(name, mine, here):
-    assert here("train", f"own:{name}", "--reference", "x.npz", *SHORT)[0] == 0
+@pytest.mark.parametrize(("name", "what"), [("normalised", "batch norm"), ("plain", "dropout")])
+def test_modules_left_in_training_mode_are_taken_in_evaluation(name, what, mine, here):
+    code, out, _ = here("train", f"own:{name}", "--reference", "x.npz", *SHORT)
+    assert code == 0
+    assert f"The network is in training mode; {what} will be as in evaluation." in out
     namespace = {}
     exec(SOURCE, namespace)
     x = torch.from_numpy(draw(7, 6))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from jaxtyping import Float, Shaped
@@ -131,8 +132,11 @@ class Lp(Objective):
         outputs, captures = capture(self.target, x)
         directions = self.directions(outputs.detach(), generator)
         ways = [seen.y for seen in captures]
-        found = torch.autograd.grad(
-            outputs, ways, directions, allow_unused=True, is_grads_batched=True
+        found = cast(
+            "Sequence[Tensor | None]",
+            torch.autograd.grad(
+                outputs, ways, directions, allow_unused=True, is_grads_batched=True
+            ),
         )
         gradients = [
             y.new_zeros(len(directions), *y.shape) if g is None else g
