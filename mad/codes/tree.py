@@ -21,7 +21,7 @@ PRIOR_ROWS = (0.5, 2.0, 8.0, 32.0)
 
 @dataclass(frozen=True)
 class TreeCode:
-    """What each thing says of one other, its children, in every group.
+    """How often each thing is on, given the group and one other thing, its parent.
 
     A rate of n rows borrows from the rate in the whole group as from further rows, that one from
     the overall rate, (n_c + 1/2) / (N + 1) (Krichevsky and Trofimov 1981). Of `PRIOR_ROWS` it is
