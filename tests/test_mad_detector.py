@@ -175,11 +175,8 @@ def test_terms_are_those_of_the_fitted_scores(detector, digits, x, result):
     run, profile = digits.run, detector.profile
     strengths = np.abs(run.explain(x, "predicted")[1])
     active = strengths >= profile.threshold
-    np.testing.assert_allclose(
-        result.terms["mask_bits"],
-        np.where(active, -np.log2(detector.rates), -np.log2(1 - detector.rates)).sum(1),
-        atol=1e-5,
-    )
+    tree = profile.scores["mask_bits"].code.lengths(active, result.prediction)
+    np.testing.assert_allclose(result.terms["mask_bits"], tree.sum(1), atol=1e-5)
     prices = np.log2(len(run.ranks)) + run.ranks
     np.testing.assert_allclose(result.terms["description_length"], active @ prices, atol=1e-5)
     left = run.explain(x, 0)[0] - run.masked_outputs(x, active)
