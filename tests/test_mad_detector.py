@@ -260,7 +260,7 @@ def test_the_explanation_of_an_input_is_its_row(detector, result):
 def test_components_are_named_for_their_mask_and_attribution_bits(detector, digits, x, result):
     attributions = digits.run.explain(x[:40], "predicted")[1]
     active = np.abs(attributions) >= detector.profile.threshold
-    mask = np.where(active, -np.log2(detector.rates), -np.log2(1 - detector.rates))
+    mask = detector.profile.scores["mask_bits"].code.lengths(active, result.prediction[:40])
     code = detector.profile.scores["attribution_bits"].code
     bits = mask + code.bits(attributions, result.prediction[:40])[1]
     for n in range(40):
