@@ -167,14 +167,27 @@ def gradients_along(
     """
     fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
     for some in directions.split(max(1, min(NUMBERS_AT_ONCE // numbers, fitting))):
-        found = torch.autograd.grad(
-            outputs, places, some, retain_graph=True, is_grads_batched=True, allow_unused=True
-        )
-        known = cast("tuple[Tensor | None, ...]", found)
-        yield tuple(
-            place.new_zeros(len(some), *place.shape) if g is None else g
-            for g, place in zip(known, places, strict=True)
-        )
+        yield gradients_at_once(places, outputs, some)
+
+
+def gradients_at_once(
+    places: Sequence[Tensor], outputs: Float[Tensor, "n d"], directions: Float[Tensor, "k n d"]
+) -> tuple[Tensor, ...]:
+    """The gradients of the outputs along all directions, [k, n, ...]; zero where there is no way.
+
+    Args:
+        places: what `outputs` have been made of.
+        outputs: of a network; the graph is kept.
+        directions: along which to differentiate.
+    """
+    found = torch.autograd.grad(
+        outputs, places, directions, retain_graph=True, is_grads_batched=True, allow_unused=True
+    )
+    known = cast("tuple[Tensor | None, ...]", found)
+    return tuple(
+        place.new_zeros(len(directions), *place.shape) if g is None else g
+        for g, place in zip(known, places, strict=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli import inputs
+from cli import inputs, mode
 from cli.errors import InputError
 from cli.plan import Plan, is_factory
 
@@ -129,27 +129,8 @@ def _factory(plan: Plan, target: str) -> Material:
     if "" not in sys.path:
         sys.path.insert(0, "")
     module = apd.load_factory(target, Path(plan.weights) if plan.weights else None)
-    say_mode(module)
+    mode.say(module)
     return _with_reference(plan, module, Path(plan.reference))
-
-
-def say_mode(module: nn.Module) -> None:
-    """Say so where a network would compute something else in the mode it is in."""
-    from torch import nn
-
-    from cli.console import say, screen
-
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    dropouts = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
-    kinds = {"batch norm": norms, "dropout": dropouts}
-    found = [
-        name
-        for name, kind in kinds.items()
-        if any(isinstance(m, kind) and m.training for m in module.modules())
-    ]
-    if found:
-        them = " and ".join(found)
-        say(screen(), f"The network is in training mode; {them} will be as in evaluation.")
 
 
 def _exported(plan: Plan, path: Path) -> Material:

@@ -53,7 +53,7 @@ class Scorer:
         """How often the reference used each component."""
         mask_bits = self.profile.scores["mask_bits"]
         assert isinstance(mask_bits, MaskBits)
-        return mask_bits.rate
+        return mask_bits.code.rate
 
     def score(self, x: Any, progress: Callable[[int], object] | None = None) -> Result:
         """Score inputs; each one's numbers depend on it alone, not on what came with it.

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd import losses
-from apd.attribution import effects_at
+from apd.attribution import effects_at, gradients_at_once
 from apd.components import Components
 from apd.config import Config
 from apd.errors import ReferenceError
@@ -131,17 +130,7 @@ class Lp(Objective):
         """All components; those count as active that have a share of the greatest attribution."""
         outputs, captures = capture(self.target, x)
         directions = self.directions(outputs.detach(), generator)
-        ways = [seen.y for seen in captures]
-        found = cast(
-            "Sequence[Tensor | None]",
-            torch.autograd.grad(
-                outputs, ways, directions, allow_unused=True, is_grads_batched=True
-            ),
-        )
-        gradients = [
-            y.new_zeros(len(directions), *y.shape) if g is None else g
-            for y, g in zip(ways, found, strict=True)
-        ]
+        gradients = gradients_at_once([seen.y for seen in captures], outputs, directions)
         effects = effects_of(components, captures, gradients)
         usage = prominent(effects.norm(dim=0), IN_USE).to(self.target.dtype).mean(0)
         every = torch.ones(effects.shape[1:], dtype=torch.bool, device=effects.device)

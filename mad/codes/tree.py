@@ -50,10 +50,11 @@ class TreeCode:
         """
 
         def held_out(prior: float) -> float:
-            codes = (
-                (cls._of(on[rows], group[rows], groups, prior), o) for rows, o in folds(len(on))
-            )
-            return sum(code.lengths(on[others], group[others]).sum() for code, others in codes)
+            total = 0.0
+            for rows, others in folds(len(on)):
+                code = cls._of(on[rows], group[rows], groups, prior)
+                total += code.lengths(on[others], group[others]).sum()
+            return total
 
         return cls._of(on, group, groups, min(PRIOR_ROWS, key=held_out))
 
@@ -77,6 +78,11 @@ class TreeCode:
         )
         root = parent == np.arange(len(parent))
         return cls(parent, kind, np.where(root, rate, given_on), np.where(root, rate, given_off))
+
+    @property
+    def rate(self) -> Float[np.ndarray, "C"]:
+        """How often each thing is on in all groups together: what is said of an unknown one."""
+        return self.given_on[0]
 
     def lengths(
         self, on: Bool[np.ndarray, "n C"], group: Int[np.ndarray, "n"]

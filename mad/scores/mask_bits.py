@@ -20,20 +20,16 @@ class MaskBits(Score):
     used, or not for that prediction, or not in that company, cost the most.
 
     Attributes:
-        rate: how often each component is active, (n_c + 1/2) / (N + 1) of N reference inputs
-            (Krichevsky and Trofimov 1981).
         code: of the active set.
     """
 
-    rate: Float[np.ndarray, "C"]
     code: TreeCode
 
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> MaskBits:
         """Count how often components are active, and with which others."""
-        active, groups = reference.active, reference.outputs.shape[1]
-        rate = (active.sum(0) + 0.5) / (len(active) + 1)
-        return cls(rate, TreeCode.fit(active, reference.prediction, groups))
+        groups = reference.outputs.shape[1]
+        return cls(TreeCode.fit(reference.active, reference.prediction, groups))
 
     def bits(self, evidence: Evidence) -> Bits:
         """-log2 of the probability of what each component does, and their sum."""
