@@ -9,13 +9,17 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from apd.errors import TargetError
-from apd.products import filling, products
+from apd.products import filling, product, products
 
 
 def matmul(x: Float[Tensor, "*b n k"], y: Float[Tensor, "*c k d"]) -> Float[Tensor, "*e n d"]:
-    """x @ y; where both are stacks of matrices, every one rounds alike whatever its place."""
-    if x.ndim < 3 or y.ndim < 3 or not filling():
+    """x @ y; every row rounds alike, and every matrix of a stack, whatever its place."""
+    if min(x.ndim, y.ndim) < 2 or not filling():
         return x @ y
+    if y.ndim == 2:
+        return product(x, y.mT)
+    if x.ndim == 2:
+        return product(y.mT, x).mT
     stack = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     rows = x.expand(*stack, -1, -1).flatten(0, -3)
     matrices = y.mT.expand(*stack, -1, -1).flatten(0, -3)

@@ -131,6 +131,14 @@ def projected_attributions(
     return (squares / len(signs) / outputs.shape[1]).sqrt()
 
 
+def random_signs(
+    count: int, outputs: Float[Tensor, "n d"], generator: torch.Generator
+) -> Float[Tensor, "{count} n d"]:
+    """+1 or -1 with equal chances, independently; what is random is drawn on the CPU."""
+    coins = torch.randint(2, (count, *outputs.shape), generator=generator)
+    return 2 * coins.to(outputs) - 1
+
+
 def squared_effects(
     outputs: Float[Tensor, "n d"],
     captures: Sequence[Capture],

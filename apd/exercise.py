@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from apd.attribution import random_signs
 from apd.block import numbers_of, rows_that_fit
 from apd.hooks import capture
 from apd.reference import spread_over
@@ -65,7 +66,7 @@ def moments(
     at_once = min(ROWS_AT_ONCE, rows_that_fit(2 * numbers_of(target)))
     for rows in spread_over(x, ROWS).split(at_once):
         outputs, captures = capture(target, rows)
-        signs = 2.0 * torch.randint(2, outputs.shape, generator=generator).to(outputs) - 1
+        (signs,) = random_signs(1, outputs, generator)
         places = [c.y for c in captures]
         gradients = torch.autograd.grad(outputs, places, signs, materialize_grads=True)
         for g, (use, vectors, _) in zip(gradients, captures, strict=True):

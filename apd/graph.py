@@ -63,6 +63,7 @@ COMPOSITES = frozenset(
 ROW_BY_ROW: dict[str, Callable[..., Any]] = {
     "aten.linear.default": linear,
     "aten.matmul.default": matmul,
+    "aten.mm.default": matmul,
     "aten.bmm.default": matmul,
     "aten.conv1d.default": convolution,
     "aten.conv1d.padding": convolution,

@@ -18,7 +18,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd.affine import Stage, stages
-from apd.attribution import projected_attributions, rms_attributions
+from apd.attribution import projected_attributions, random_signs, rms_attributions
 from apd.components import Components
 from apd.graph import Handler
 from apd.hooks import capture
@@ -69,11 +69,8 @@ class Projected(Strength):
     ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n C"]]:
         """Unbiased in the squares; `projected_attributions` gives their variance."""
         outputs, captures = capture(self.target, x)
-        shape = (self.projections, *outputs.shape)
-        coins = torch.randint(2, shape, generator=generator).to(outputs)
-        return outputs.detach(), projected_attributions(
-            outputs, captures, components, 2 * coins - 1
-        )
+        signs = random_signs(self.projections, outputs, generator)
+        return outputs.detach(), projected_attributions(outputs, captures, components, signs)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from apd.scales import Scales, scales_of
 from apd.sites import Factors
 from apd.sparsity import Phase, phase_of
 from apd.target import Target
-from apd.training import Training, settle, start_over, try_slower
+from apd.training import Training, refuse_lost, settle, start_over, try_slower
 
 USAGE_MEMORY = 0.99
 NUMBERS_AT_ONCE = 2**20
@@ -64,6 +64,9 @@ def train(
         reference: the rows to decompose on.
         config: the settings.
         training: where to go on from; `begin` gives the start.
+
+    Raises:
+        ConfigError: the components are no numbers any more, and too late to start over.
     """
     keep_freed_memory()
     components = training.components
@@ -93,6 +96,7 @@ def train(
         if separating and training.attempt.diverges(record.faithfulness):
             try_slower(training, target, config)
         yield record
+    refuse_lost(target, training.components)
 
 
 def advance(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from apd.components import Components, initialise, parallel_pairs
 from apd.config import Config
+from apd.errors import ConfigError
 from apd.exercise import Sides
 from apd.objectives import OBJECTIVES
 from apd.optimiser import Moments
@@ -40,9 +41,9 @@ class Attempt:
     nearest: float
 
     def diverges(self, faithfulness: float) -> bool:
-        """Whether components that were near the weights are now farther off than none would be."""
+        """Whether they are no numbers, or were near the weights and now leave more than none."""
         self.nearest = min(self.nearest, faithfulness)
-        return self.nearest < NEAR and not faithfulness <= 1
+        return not math.isfinite(faithfulness) or (self.nearest < NEAR and faithfulness > 1)
 
 
 @dataclass
@@ -108,6 +109,16 @@ def try_slower(training: Training, target: Target, config: Config) -> None:
     training.attempt.began = max(training.attempt.began, training.step)
 
 
+def refuse_lost(target: Target, components: Components) -> None:
+    """Refuses components whose sum is no number any more.
+
+    Raises:
+        ConfigError: that is so.
+    """
+    if not all(bool(gap.isfinite().all()) for gap in components.residual(target).values()):
+        raise ConfigError("setting 'learning_rate': training has left the range of numbers")
+
+
 def settle(
     training: Training,
     target: Target,
@@ -131,7 +142,11 @@ def settle(
         merging: cosine from which two components are the same.
         active: components an input uses on average.
         exercised: projections on what the reference exercises, at some of the sites.
+
+    Raises:
+        ConfigError: the components are no numbers any more.
     """
+    refuse_lost(target, training.components)
     components, usage = training.components, training.usage
     for survivor, merged in parallel_pairs(components, merging):
         components.absorb(survivor, merged)

@@ -76,6 +76,7 @@ def evaluate(
     finite = result.finite
     refuse_one_kind(truth[finite], inputs, labels)
     say_unscored(finite)
+    say_too_fine(alpha, detector)
     found = estimated(all_scores(detector, result, x), truth[finite])
     flagged = result.p_value[finite] <= alpha
     facts = {
@@ -150,6 +151,16 @@ def say_unscored(finite: NDArray[np.bool_]) -> None:
         say(
             alerts(), f"apd: warning: {what} NaN or infinity; the figures leave that out.", "yellow"
         )
+
+
+def say_too_fine(alpha: float, detector: mad.Detector) -> None:
+    """Warns of an alpha that flags nothing."""
+    from cli.console import alerts, say
+    from cli.summary import too_fine
+
+    said = too_fine(alpha, detector.finest_alpha)
+    if said is not None:
+        say(alerts(), f"apd: warning: {said}.", "yellow")
 
 
 def all_scores(

@@ -169,9 +169,8 @@ def metadata(detector: mad.Detector, run: apd.Run, alpha: float) -> dict[str, st
     """What a file says of itself, as text; numbers and lists as JSON."""
     from importlib.metadata import version
 
-    from mad.calibration import CALIBRATIONS
+    from mad.calibration import name_of
 
-    kinds = {kind: name for name, kind in CALIBRATIONS.items()}
     return {
         "format": "apd scorer",
         "format_version": "1",
@@ -183,7 +182,7 @@ def metadata(detector: mad.Detector, run: apd.Run, alpha: float) -> dict[str, st
         "explains": str(detector.explains),
         "alpha": json.dumps(alpha),
         "finest_alpha": json.dumps(detector.finest_alpha),
-        "calibration": kinds[type(detector.calibration)],
+        "calibration": name_of(detector.calibration),
         "calibration_bits": json.dumps(detector.calibration.bits.tolist()),
         "calibration_prediction": json.dumps(detector.calibration.prediction.tolist()),
         "component_rates": json.dumps(detector.rates.round(6).tolist()),

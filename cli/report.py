@@ -84,6 +84,7 @@ def report(
     if detector is not None:
         check_p_values(gathered, scores)
     if detector is not None and inputs is not None:
+        check_rows(gathered, scores)
         x = reporting.looked_at(gathered, detector, inputs, key)
         check_bits(gathered, detector, x, scores)
     files = {"scores": scores, "inputs": inputs, "run": run}
@@ -118,6 +119,19 @@ def missing(run: Path | None, inputs: Path | None, alpha: float | None) -> list[
         "The expected false alarms and the threshold: name the alpha with --alpha.": alpha,
     }
     return [sentence for sentence, given in wanted.items() if given is None]
+
+
+def check_rows(gathered: Gathered, scores: Path) -> None:
+    """Refuses scores of some of the inputs only, where others are to be drawn to compare with.
+
+    Raises:
+        InputError: rows are missing or out of order.
+    """
+    if not gathered.consecutive:
+        raise InputError(
+            f"{scores} does not have the rows of all inputs in order; "
+            "give the file that `apd score` wrote, or leave out --inputs"
+        )
 
 
 def check_flags(gathered: Gathered, alpha: float | None, scores: Path) -> None:

@@ -39,13 +39,20 @@ def serve(
 
     import mad
     from cli import runs
-    from cli.console import say, screen
+    from cli.console import alerts, say, screen
     from cli.service import service
+    from cli.summary import too_fine
 
     run = run or runs.newest_ready()
-    app = service(mad.load(run), alpha)
-    say(screen(), f"Scoring by {run} at http://{host}:{port}/score; Ctrl-C ends it.")
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    detector = mad.load(run)
+    said = too_fine(alpha, detector.finest_alpha)
+    if said is not None:
+        say(alerts(), f"apd: warning: {said}.", "yellow")
+    server = uvicorn.Config(service(detector, alpha), host=host, port=port, log_level="warning")
+    with server.bind_socket() as listening:
+        port = listening.getsockname()[1]
+        say(screen(), f"Scoring by {run} at http://{host}:{port}/score; Ctrl-C ends it.")
+        uvicorn.Server(server).run([listening])
 
 
 def refuse_missing() -> None:

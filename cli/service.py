@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
 from cli import errors, inputs
+from cli.named import taken
 from cli.reporting import decomposed
 from cli.rows import Rows
 from cli.score import tabulate
@@ -47,10 +48,11 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
         return {"alpha": alpha, "rows": as_objects(tabulate(result, 0, alpha))}
 
     async def score(request: Request) -> Response:
-        if int(request.headers.get("content-length", 0)) > MOST_BYTES:
+        body = await read(request)
+        if body is None:
             return refusal(f"a request may hold {MOST_BYTES:,} bytes; send fewer rows", TOO_LARGE)
         try:
-            return JSONResponse(await run_in_threadpool(answer, await request.body()))
+            return JSONResponse(await run_in_threadpool(answer, body))
         except Exception as error:
             if not errors.is_expected(error):
                 raise
@@ -75,6 +77,16 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
     return app
 
 
+async def read(request: Request) -> bytes | None:
+    """What a request holds; None where it is more than `MOST_BYTES`."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > MOST_BYTES:
+            return None
+    return bytes(body)
+
+
 def refusal(sentence: str, status: int) -> JSONResponse:
     """Why a request is not answered."""
     return JSONResponse({"error": sentence}, status)
@@ -87,15 +99,13 @@ def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
         InputError: they cannot be used.
     """
     target = decomposed(detector).target
-    dtype = numpy_type(target.input_dtype)
     if not body.startswith(inputs.ZIP_MAGIC):
-        return from_json(body, target.input_shape, dtype)
+        return from_json(body, target.input_shape, numpy_type(target.input_dtype))
     with NamedTemporaryFile(suffix=".npz") as file:
         file.write(body)
         file.flush()
         try:
-            found = inputs.look(Path(file.name))
-            return np.concatenate(list(inputs.fitting(found, target.input_shape, dtype)))
+            return np.concatenate(list(taken(Path(file.name), None, target).chunks))
         except errors.InputError as error:
             raise errors.InputError(str(error).replace(file.name, "the request")) from error
 

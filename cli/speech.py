@@ -1,6 +1,7 @@
 """How much a command says: all of it, warnings and errors only, or one JSON object on stdout."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -43,8 +44,17 @@ def as_json(wanted: bool) -> bool:
 
 
 def put(value: Any) -> None:
-    """One JSON object on stdout."""
-    print(json.dumps(value, allow_nan=False))
+    """One JSON object on stdout; numbers that are not finite are null."""
+    print(json.dumps(known(value), allow_nan=False))
+
+
+def known(value: Any) -> Any:
+    """The value with None in place of every number in it that is NaN or infinite."""
+    if isinstance(value, dict):
+        return {name: known(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [known(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 Quiet = Annotated[

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 SHOWN_COMPONENTS = 3
-NAMED_ROWS = 10
+
+
+def too_fine(alpha: float, finest: float) -> str | None:
+    """That nothing can be flagged at an alpha, in words, where that is so."""
+    if alpha >= finest:
+        return None
+    return (
+        f"nothing can be flagged at alpha {alpha:g}, because the smallest p-value "
+        f"this calibration allows is {finest:.2g}"
+    )
 
 
 @dataclass
@@ -56,6 +65,8 @@ class Summary:
 
     def note(self, part: mad.Result) -> None:
         """Take in the results of the next rows."""
+        from mad.reports.gathered import NAMED_ROWS
+
         flagged = (part.p_value <= self.alpha).nonzero()[0]
         unscored = (~part.finite).nonzero()[0]
         room = NAMED_ROWS - len(self.first_unscored)
@@ -85,12 +96,7 @@ class Summary:
         """
         if not self.unreachable:
             return None
-        if self.alpha < finest:
-            return (
-                f"nothing can be flagged at alpha {self.alpha:g}, because the smallest p-value "
-                f"this calibration allows is {finest:.2g}"
-            )
-        return (
+        return too_fine(self.alpha, finest) or (
             f"{self.unreachable} of {self.scored} inputs cannot be flagged at alpha "
             f"{self.alpha:g}, because their classes have too few calibration inputs"
         )

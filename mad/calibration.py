@@ -60,6 +60,10 @@ class Calibration(ABC):
             p[rows] = 1 / (len(scores) + 1)
         return p
 
+    def flagged_at_most(self, alpha: float) -> float:
+        """The share of all inputs exchangeable with the calibration's flagged at alpha, at most."""
+        return alpha
+
     @property
     def finest_alpha(self) -> float:
         """The smallest p-value there can be; nothing is ever flagged at a smaller alpha."""
@@ -93,12 +97,21 @@ class PerClass(Calibration):
     2 alpha is flagged, and at most alpha where every class has calibration inputs enough.
     """
 
+    @property
+    def large(self) -> Int[np.ndarray, "_"]:
+        """The classes with calibration inputs enough."""
+        classes, counts = np.unique(self.prediction, return_counts=True)
+        return classes[counts >= FEWEST_CALIBRATION]
+
+    def flagged_at_most(self, alpha: float) -> float:
+        """Twice alpha where a class has too few calibration inputs, and else alpha."""
+        return alpha * (1 if np.isin(self.prediction, self.large).all() else 2)
+
     def groups(
         self, prediction: Int[np.ndarray, "n"]
     ) -> Iterator[tuple[Bool[np.ndarray, "n"], Float[np.ndarray, "_"]]]:
         """The inputs of every class on its own scores, and those of small classes on all scores."""
-        classes, counts = np.unique(self.prediction, return_counts=True)
-        large = classes[counts >= FEWEST_CALIBRATION]
+        large = self.large
         for k in np.intersect1d(large, prediction):
             yield prediction == k, self.bits[self.prediction == k]
         others = ~np.isin(prediction, large)
@@ -120,6 +133,11 @@ def calibration_named(name: str) -> type[Calibration]:
             f"there is no calibration {name!r}; there are {' and '.join(map(repr, CALIBRATIONS))}"
         )
     return CALIBRATIONS[name]
+
+
+def name_of(calibration: Calibration) -> str:
+    """The name of its kind in `CALIBRATIONS`."""
+    return next(name for name, kind in CALIBRATIONS.items() if type(calibration) is kind)
 
 
 def conformal_p_values(

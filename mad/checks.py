@@ -15,6 +15,11 @@ from mad.errors import InputError, ReferenceError
 NUMBERS = "buif"
 
 
+def as_array(x: Any) -> NDArray[Any]:
+    """Inputs as an array; a tensor may be on any device and may require gradients."""
+    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+
+
 def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
     """Refuse inputs that are empty or not of the decomposition's shape.
 
@@ -70,7 +75,7 @@ def checked(chunks: Iterable[Any], decomposition: Decomposition) -> Iterator[NDA
     """
     dtype = None
     for chunk in chunks:
-        array = np.asarray(chunk)
+        array = as_array(chunk)
         if array.ndim > 0 and len(array) == 0:
             continue
         check_shape(array, decomposition)

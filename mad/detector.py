@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mad import store
 from mad.calibration import FEWEST_CALIBRATION, calibration_named
-from mad.checks import as_type, check_finite, check_output, check_shape
+from mad.checks import as_array, as_type, check_finite, check_output, check_shape
 from mad.decomposition import Decomposition
 from mad.errors import ReferenceError
 from mad.evidence import Evidence
@@ -63,7 +63,7 @@ class Detector(Scorer):
                 output or calibration.
         """
         kind = calibration_named(calibration)
-        x = np.asarray(reference)
+        x = as_array(reference)
         check_shape(x, decomposition)
         check_finite(x, "the reference")
         check_output(decomposition, explain, x)
@@ -126,7 +126,7 @@ class Detector(Scorer):
             ReferenceError: some are not finite.
             InputError: they do not have the reference's shape, or are no such numbers.
         """
-        more = np.asarray(x)
+        more = as_array(x)
         check_shape(more, self.decomposition)
         more = as_type(more, self.profiled.dtype)
         check_finite(more, "what is to be accepted")
@@ -157,7 +157,7 @@ class Detector(Scorer):
                 finite.
             IndexError: there is no such row.
         """
-        array = np.asarray(x)
+        array = as_array(x)
         check_shape(array, self.decomposition)
         return reasons(self, self.usual, array[index][None], index)
 

@@ -132,11 +132,11 @@ class Tally:
 def kolmogorov(statistic: float, m: int, n: int) -> float:
     """The p-value of a two-sample Kolmogorov-Smirnov statistic, also of very few inputs.
 
-    Kolmogorov's for mn / (m + n) inputs, rounded, at the statistic times l / (l + 1), l being the
-    larger of m and n: a batch of one has exactly its two-sided conformal p-value.
+    Kolmogorov's for mn / (m + n) inputs, rounded down, at the statistic times l / (l + 1), l being
+    the larger of m and n: a batch of one has exactly its two-sided conformal p-value.
     """
     larger = max(m, n)
-    inputs = max(1, round(m * n / (m + n)))
+    inputs = max(1, m * n // (m + n))
     return float(kstwo.sf(statistic * larger / (larger + 1), inputs))
 
 

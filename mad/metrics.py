@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.stats import betabinom
 
 from mad.calibration import ROUNDING, Calibration
@@ -189,7 +189,8 @@ def usual_alarms(
 ) -> tuple[int, int]:
     """How few and how many of n clean inputs chance flags at alpha, in the middle of cases.
 
-    Calibrated per class, it is the sum of the classes' (`alarm_law`), taken as independent.
+    Calibrated per class, it is the sum of the classes' (`alarm_laws`), taken as independent; of the
+    small classes, which may have none, no more than all inputs would have.
 
     Args:
         calibration: what the p-values rest on.
@@ -197,15 +198,30 @@ def usual_alarms(
         alpha: the share of false alarms that is flagged for, between 0 and 1.
         confidence: the probability that is in between, at least.
     """
-    weights = np.ones(1)
-    for rows, scores in calibration.groups(prediction):
-        n = int(rows.sum())
-        weights = np.convolve(
-            weights, betabinom.pmf(np.arange(n + 1), *alarm_law(n, len(scores), alpha))
-        )
+    fewest, most = np.ones(1), np.ones(1)
+    for rows, law in alarm_laws(calibration, prediction, alpha):
+        n = law[0]
+        weights = betabinom.pmf(np.arange(n + 1), *law)
+        most = np.convolve(most, weights)
+        if n in (0, int(rows.sum())):
+            fewest = np.convolve(fewest, weights)
     tail = (1 - confidence) / 2
-    below = weights.cumsum()
-    return int((below < tail).sum()), int((below < 1 - tail).sum())
+    return int((fewest.cumsum() < tail).sum()), int((most.cumsum() < 1 - tail).sum())
+
+
+def alarm_laws(
+    calibration: Calibration, prediction: Int[np.ndarray, "n"], alpha: float
+) -> Iterator[tuple[Bool[np.ndarray, "n"], tuple[int, int, int]]]:
+    """Which clean inputs' p-values rest on the same scores, and a law of how many are flagged.
+
+    It is `alarm_law` of as many inputs, but for the small classes among others
+    (`mad.calibration.PerClass`): these are not exchangeable with the calibration, so that nothing
+    is known but that they are flagged no more often than all inputs on all scores, whose law it is.
+    """
+    for rows, scores in calibration.groups(prediction):
+        everything = len(scores) == len(calibration.bits)
+        n = len(prediction) if everything else int(rows.sum())
+        yield rows, alarm_law(n, len(scores), alpha)
 
 
 def alarm_law(n: int, m: int, alpha: float) -> tuple[int, int, int]:

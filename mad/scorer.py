@@ -62,7 +62,8 @@ class Scorer:
 
         Args:
             x: inputs [n, ...], a tensor or an array (mapped from a file, too), or an iterator of
-                such chunks; rows holding NaN or infinity are marked, not scored.
+                such chunks; rows holding NaN or infinity, or so large that the network leaves the
+                range of its numbers, are marked, not scored.
             progress: called with the number of rows done so far.
 
         Raises:
@@ -114,6 +115,7 @@ class Scorer:
         if not finite.all():
             block[~sound] = 0
         account = self.profile.account(self.decomposition, block, self.explains)
+        finite &= np.isfinite(account.total[:own])
         total = marked(account.total[:own], finite)
         prediction = account.prediction[:own]
         return Result(

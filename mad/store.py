@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from mad.calibration import CALIBRATIONS
+from mad.calibration import CALIBRATIONS, name_of
 from mad.decomposition import Decomposition
 from mad.errors import StoreError
 from mad.profile import Profile
@@ -55,12 +55,11 @@ def write(directory: Path, detector: Detector) -> None:
     }
     for name, part in {"calibration": detector.calibration, **detector.profile.scores}.items():
         arrays |= {f"{name}/{key}": array for key, array in pack(part).items()}
-    kinds = {kind: name for name, kind in CALIBRATIONS.items()}
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "explains": str(detector.explains),
-        "calibration": kinds[type(detector.calibration)],
+        "calibration": name_of(detector.calibration),
         "decomposition": package,
         "fingerprint": detector.decomposition.fingerprint,
     }
@@ -165,6 +164,8 @@ def write_whole(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None
         os.close(handle)
         scratch = Path(name)
         save_file(whole, scratch, dict(metadata))
+        with scratch.open("rb") as written:
+            os.fsync(written.fileno())
         scratch.chmod(0o644)
         scratch.replace(path)
     except (OSError, SafetensorError) as error:

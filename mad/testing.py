@@ -54,9 +54,9 @@ def assert_detects(
 def assert_calm(detector: Detector, clean: Any, *, alpha: float = 0.01) -> None:
     """Fail where a detector flags more clean inputs than chance explains.
 
-    More than the 99 % quantile of what chance flags (`mad.metrics.alarm_law`) fails, so a detector
+    More than the 99 % quantile of what chance flags (`mad.metrics.alarm_laws`) fails, so a detector
     that is in order fails one time in a hundred at most. Calibrated per class, each class counts by
-    itself, at a hundredth divided by the number of classes.
+    itself, and the small ones together, at a hundredth divided by the number of these.
 
     Args:
         detector: a fitted detector.
@@ -71,15 +71,15 @@ def assert_calm(detector: Detector, clean: Any, *, alpha: float = 0.01) -> None:
     """
     result = scored(detector, clean)
     flags = result.flagged(alpha)
-    groups = list(result.calibration.groups(result.prediction))
-    for rows, scores in groups:
-        law = metrics.alarm_law(int(rows.sum()), len(scores), alpha)
+    groups = list(metrics.alarm_laws(result.calibration, result.prediction, alpha))
+    for rows, law in groups:
         most = int(betabinom.isf((1 - CONFIDENCE) / len(groups), *law))
         alarms = int(flags[rows].sum())
         if alarms > most:
             raise AssertionError(
                 f"{alarms} of {int(rows.sum())} clean inputs are flagged at alpha {alpha:g}, "
-                f"and up to {most} would be chance, with {len(scores)} calibration inputs"
+                f"and up to {most} would be chance, with {len(result.calibration.bits)} "
+                "calibration inputs"
             )
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from apd.attention import matmul
 from apd.products import linear, product
 
 SIZES = (1, 3, 8, 15, 16, 17, 31, 40, 64, 100)
@@ -49,3 +50,19 @@ def test_a_row_rounds_alike_whatever_the_other_rows_hold(dtype):
             others[:60] = 1e6
             others[61:] = 0
             assert torch.equal(product(x, matrix)[60], product(others, matrix)[60]), (d, k)
+
+
+@pytest.mark.parametrize("shape", [(), (9,)])
+def test_rows_of_any_product_with_a_matrix_round_alike(shape):
+    """x @ W, as networks write it that multiply by hand, and W @ x."""
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    for d in SIZES:
+        for k in SIZES:
+            x, matrix = draw(40, *shape, k, dtype=torch.float32), draw(k, d, dtype=torch.float32)
+            y = matmul(x, matrix)
+            torch.testing.assert_close(y, x @ matrix)
+            assert torch.equal(y[order], matmul(x[order], matrix)), (d, k)
+            left, columns = draw(d, k, dtype=torch.float32), x.unsqueeze(-1)
+            z = matmul(left, columns)
+            torch.testing.assert_close(z, left @ columns)
+            assert torch.equal(z[order], matmul(left, columns[order])), (d, k)

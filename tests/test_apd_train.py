@@ -281,6 +281,17 @@ def test_components_that_run_away_start_over_at_half_the_pace():
     assert began[-1] == starts[-1] + 2  # the step after the one that ran away
 
 
+def test_components_that_stay_no_numbers_are_refused():
+    """Beyond the range of numbers from the first step on, too far for halving the pace to mend."""
+    config = Config(components=12, active=0.5, steps=60, batch_size=16, learning_rate=1e200)
+    target, x = make_problem("mlp-1").target, reference()
+    training = begin(target, config)
+    with pytest.raises(apd.ConfigError, match="'learning_rate'"):
+        for _ in train(target, x, config, training):
+            pass
+    assert training.attempt.pace < 1
+
+
 def test_batches_are_rows_of_the_reference_fixed_by_seed_and_step():
     x = torch.arange(150.0)[:, None]
     config = Config(batch_size=64, seed=4)

@@ -157,3 +157,10 @@ def test_tokens_have_no_gradient_and_a_single_layer_no_hidden_one():
     x = numbers(3)(150, 6)
     alone = observed(apd.decompose(nn.Linear(6, 3).double(), x, config), x[:9].numpy())
     assert np.array_equal(alone.activations[0], alone.inputs)
+
+
+def test_an_alpha_that_flags_nothing_is_warned_of(evaluate):
+    code, _, err = evaluate("--alpha", "0.0001")
+    assert code == 0
+    assert "nothing can be flagged at alpha 0.0001" in err
+    assert "nothing can be flagged" not in evaluate("--alpha", "0.1")[2]

@@ -161,6 +161,17 @@ def test_what_does_not_belong_together_is_refused(arguments, words, here, tmp_pa
     assert sorted(path.name for path in directory.iterdir()) == before
 
 
+def test_scores_of_some_inputs_have_no_others_to_compare_with(here, tmp_path):
+    """Rows are drawn by their place among all, so a file without some would draw other inputs."""
+    directory = tmp_path / "here"
+    header, *rows = (directory / "scores.csv").read_text().splitlines(keepends=True)
+    (directory / "some.csv").write_text(header + "".join(rows[2:]))
+    code, _, err = here("report", "some.csv", "--run", "run", "--inputs", ODD)
+    assert code == 1
+    assert_one_sentence(err, "some.csv", "--inputs")
+    assert here("report", "some.csv", "--run", "run")[0] == 0
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -3,13 +3,22 @@
 import importlib.util
 import io
 import json
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from problems import numbers
 from test_cli_main import assert_one_sentence, call
+from torch import nn
 
+import apd
 import mad
 from cli.score import tabulate
 
@@ -120,6 +129,64 @@ def test_too_much_at_once_is_refused(client, monkeypatch):
     answer = client.post("/score", content=b'{"x": [[1, 2, 3, 4, 5]]}')
     assert answer.status_code == 413
     assert "fewer rows" in answer.json()["error"]
+
+
+def test_a_body_that_comes_in_pieces_is_measured_too(client, monkeypatch):
+    """Without a Content-Length to believe."""
+    monkeypatch.setattr("cli.service.MOST_BYTES", 10)
+    answer = client.post("/score", content=iter([b'{"x": [[1, 2,', b" 3, 4, 5]]}"]))
+    assert answer.status_code == 413
+
+
+class Two(nn.Module):
+    """Of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 3), nn.Linear(2, 3)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return self.first(a).relu() + self.second(b)
+
+
+def test_several_inputs_come_under_their_names():
+    from cli.service import service
+
+    rng = np.random.default_rng(3)
+    parts = {"a": rng.normal(size=(300, 5)), "b": rng.normal(size=(300, 2))}
+    parts = {name: array.astype(np.float32) for name, array in parts.items()}
+    run = apd.decompose(Two(), parts, apd.Config(steps=20, batch_size=16, components=4))
+    detector = mad.Detector.fit(run, run.pack(parts))
+    client = testclient.TestClient(service(detector, ALPHA))
+    few = {name: array[:6] for name, array in parts.items()}
+    rows = client.post("/score", content=npz(**few)).json()["rows"]
+    found = [row["score_bits"] for row in rows]
+    assert found == detector.score(run.pack(few)).bits.tolist()
+    answer = client.post("/score", content=npz(a=few["a"]))
+    assert answer.status_code == 400
+    assert "'b'" in answer.json()["error"]
+
+
+def test_it_says_which_free_port_it_listens_at(detector, tmp_path):
+    detector.save(tmp_path / "run")
+    command = [sys.executable, "-m", "cli.main", "serve", "run", "--port", "0", "--alpha", "0.0001"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = process.stdout.readline()
+            port = re.search(r"127\.0\.0\.1:(\d+)/score", said)[1]
+            url = f"http://127.0.0.1:{port}/healthz"
+            while True:
+                try:
+                    answer = json.load(urllib.request.urlopen(url, timeout=60))
+                    break
+                except urllib.error.URLError:
+                    time.sleep(0.1)
+        finally:
+            process.terminate()
+        assert answer["status"] == "ok"
+        assert "nothing can be flagged at alpha 0.0001" in process.stderr.read()
 
 
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):

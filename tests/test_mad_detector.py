@@ -78,6 +78,22 @@ def test_rows_that_are_not_finite_are_marked_and_touch_no_others(detector, x, re
     assert not found.flagged(1.0)[bad].any()
 
 
+def test_a_row_that_takes_the_network_out_of_range_is_not_scored(detector, x, result):
+    """Its outputs are no numbers, so nothing can be said of it, and least that it is in order."""
+    large = x[:9].copy()
+    large[4] = np.finfo(large.dtype).max
+    found = detector.score(large)
+    assert found.finite.tolist() == [n != 4 for n in range(9)]
+    assert_same(found, result, np.delete(np.arange(9), 4), np.delete(np.arange(9), 4))
+    assert np.isnan([found.bits[4], found.p_value[4]]).all()
+    assert found.prediction[4] == -1
+
+
+def test_tensors_may_require_gradients(detector, x, result):
+    found = detector.score(torch.from_numpy(x[:9]).requires_grad_())
+    assert_same(found, result, np.arange(9), np.arange(9))
+
+
 def test_nothing_but_broken_rows_is_marked_too(detector, x):
     found = detector.score(np.full_like(x[:3], np.nan))
     assert not found.finite.any()

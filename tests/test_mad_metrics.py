@@ -6,11 +6,13 @@ from fractions import Fraction
 import numpy as np
 import oracles
 import pytest
+from scipy.stats import betabinom
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from mad.calibration import PerClass, Pooled
 from mad.metrics import (
     Ranking,
+    alarm_laws,
     area_under_roc,
     auroc,
     average_precision,
@@ -176,6 +178,22 @@ def test_usual_alarms_are_those_of_exchangeable_inputs(kind):
     assert 0.88 < inside < 0.96
     assert np.mean([count > high for count in counts]) < 0.06
     assert np.mean([count < low for count in counts]) < 0.06
+
+
+def test_small_classes_may_have_all_alarms_or_none():
+    """A class with too few calibration inputs may hold their highest scores, or their lowest."""
+    prediction = np.repeat([0, 1], [482, 18])
+    new = np.repeat([0, 1], [380, 20])
+    for sign in (1, -1):
+        bits = np.where(prediction == 1, sign * 100.0, 0) + np.arange(500) / 500
+        calibration = PerClass.of(bits, prediction)
+        low, high = usual_alarms(calibration, new, alpha=0.05)
+        own = sign * 100.0 + (np.arange(20) + 0.5) / 20
+        alarms = (calibration.p_values(own, np.ones(20, dtype=int)) <= 0.05).sum()
+        assert alarms == (20 if sign > 0 else 0)
+        (_, law) = list(alarm_laws(calibration, new, 0.05))[-1]
+        assert law[0] == 400
+        assert low <= betabinom.ppf(0.5, 380, 24, 459) + alarms <= high
 
 
 def test_no_alarms_are_usual_where_nothing_can_be_flagged():

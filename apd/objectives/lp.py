@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd import losses
-from apd.attribution import effects_at, gradients_at_once
+from apd.attribution import effects_at, every_output, gradients_at_once, random_signs
 from apd.components import Components
 from apd.config import Config
 from apd.errors import ReferenceError
@@ -153,12 +153,11 @@ class Lp(Objective):
 
         The outputs themselves, or signs at random as in `apd.attribution.projected_attributions`.
         """
-        n, d = outputs.shape
+        d = outputs.shape[1]
         if self.projections is None:
-            eye = torch.eye(d, dtype=outputs.dtype, device=outputs.device)
-            return eye[:, None].expand(d, n, d) / (math.sqrt(d) * self.scale)
-        coins = torch.randint(2, (self.projections, n, d), generator=generator).to(outputs)
-        return (2 * coins - 1) / (math.sqrt(self.projections * d) * self.scale)
+            return every_output(outputs) / (math.sqrt(d) * self.scale)
+        signs = random_signs(self.projections, outputs, generator)
+        return signs / (math.sqrt(self.projections * d) * self.scale)
 
 
 def effects_of(

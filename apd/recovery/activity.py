@@ -13,10 +13,10 @@ from apd.strength import strength_of
 
 
 def active_components(run: Saved, x: Shaped[Tensor, "n *shape"]) -> Bool[Tensor, "n C"]:
-    """Each input's active components, chosen as in the last step of training.
+    """Each input's active components, as many as in the last step of training.
 
-    Batch top-k (APD, arXiv 2501.14926, section 2.2): the inputs of one batch, of the size trained
-    with and taken in order, compete for as many components as that step gave them.
+    Batch top-k (APD, arXiv 2501.14926, section 2.2), whatever the objective was: the inputs of one
+    batch, of the size trained with and taken in order, compete for those.
     """
     strength = strength_of(run.target, run.components, x[:1], run.config.projections)
     generator = torch.Generator().manual_seed(run.config.seed)

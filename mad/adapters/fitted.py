@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mad.calibration import CALIBRATIONS
+from mad.calibration import name_of
 from mad.decomposition import Decomposition
 from mad.detector import Detector
 from mad.errors import ReferenceError
@@ -40,8 +40,7 @@ class Fitted:
     @classmethod
     def of(cls: type[F], detector: Detector) -> F:
         """One that is fitted already, such as `mad.load` reads."""
-        kinds = {kind: name for name, kind in CALIBRATIONS.items()}
-        kind = kinds[type(detector.calibration)]
+        kind = name_of(detector.calibration)
         return cls(detector.decomposition, detector.explains, kind, detector=detector)
 
     def fit_rows(self, x: NDArray[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mad import metrics
-from mad.checks import as_type
+from mad.checks import as_array, as_type
 from mad.detector import load
 from mad.result import Explanation
 
@@ -85,7 +85,7 @@ def mechanistic(
     detector = load(run)
 
     async def score(state: TaskState, target: Target) -> Score:
-        x = as_type(np.asarray(inputs(state)), detector.profiled.dtype)
+        x = as_type(as_array(inputs(state)), detector.profiled.dtype)
         result = detector.score(x[None])
         if not result.finite[0]:
             why = "the input holds NaN or infinity"

@@ -43,7 +43,7 @@ def scorer(g: Graph, network: Network, detector: Scorer, finite: str) -> dict[st
         g: the graph.
         network: the detector's decomposition in the same graph.
         detector: fitted.
-        finite: whether an input is to be scored.
+        finite: whether an input is; one that takes the network out of range is not scored either.
 
     Raises:
         InputError: a score is of a kind that cannot be exported.
@@ -53,6 +53,8 @@ def scorer(g: Graph, network: Network, detector: Scorer, finite: str) -> dict[st
     every = [terms[name].by_component for name in TOTAL]
     total = added(g, [terms[name].total for name in TOTAL])
     by_component = added(g, [each for each in every if each is not None])
+    in_range = g.call("Equal", g.call("Sub", total, total), g.constant(np.zeros(())))
+    finite = g.call("And", finite, in_range)
     row = g.call("Unsqueeze", finite, g.constant(np.array([1])))
     nowhere = g.constant(np.array(-1))
     bits = marked(g, total, finite)

@@ -69,19 +69,27 @@ def report_of(
 def judged(gathered: Gathered, flagging: Flagging) -> Verdict:
     """The verdict on the batch."""
     drift = drift_found(gathered)
+    expected = expected_false_alarms(gathered, flagging)
     counts = gathered.scored, gathered.flagged
     return Verdict(
-        sentence=verdict(*counts, flagging, gathered.unscored, drift),
+        sentence=verdict(*counts, flagging, expected, gathered.unscored, drift),
         scored=gathered.scored,
         flagged=gathered.flagged,
         flagging=flagging,
-        expected_false_alarms=None
-        if flagging.alpha is None or flagging.fdr is not None
-        else flagging.alpha * gathered.scored,
+        expected_false_alarms=expected,
         not_finite=gathered.unscored,
         first_not_finite=tuple(gathered.first_unscored),
         drift=drift,
     )
+
+
+def expected_false_alarms(gathered: Gathered, flagging: Flagging) -> float | None:
+    """How many of as many trusted inputs are flagged, on average and at most, if known."""
+    if flagging.alpha is None or flagging.fdr is not None:
+        return None
+    if gathered.calibration is None:
+        return flagging.alpha * gathered.scored
+    return gathered.calibration.flagged_at_most(flagging.alpha) * gathered.scored
 
 
 def drift_found(gathered: Gathered) -> DriftFound | None:

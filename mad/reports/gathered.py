@@ -39,6 +39,7 @@ class Gathered:
     Attributes:
         calibration: what to compare the batch with, where it is at hand.
         seen: how many rows have passed.
+        consecutive: whether they are those of the first inputs, in order.
         flagged: how many of them are flagged.
         unscored: how many hold NaN or infinity.
         first_unscored: the first of those.
@@ -53,6 +54,7 @@ class Gathered:
 
     calibration: Calibration | None = None
     seen: int = 0
+    consecutive: bool = True
     flagged: int = 0
     unscored: int = 0
     first_unscored: list[int] = field(default_factory=list[int])
@@ -74,6 +76,7 @@ class Gathered:
         ok = table["status"] == "ok"
         unscored = table["index"][~ok]
         self.first_unscored += unscored[: NAMED_ROWS - len(self.first_unscored)].tolist()
+        self.consecutive &= np.array_equal(table["index"], self.seen + np.arange(len(ok)))
         self.seen += len(ok)
         self.unscored += len(unscored)
         self.note_scored({name: column[ok] for name, column in table.items()})

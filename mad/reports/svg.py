@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element, tostring
 
@@ -95,10 +95,6 @@ class Scale:
         low, high = self.by(self.low), self.by(self.high)
         share = (self.by(min(max(value, self.low), self.high)) - low) / ((high - low) or 1.0)
         return self.start + share * (self.end - self.start)
-
-    def within(self, values: Sequence[float]) -> list[float]:
-        """Those of the numbers that the scale holds."""
-        return [value for value in values if self.low <= value <= self.high]
 
 
 def powers(low: float, high: float) -> list[float]:

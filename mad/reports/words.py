@@ -36,11 +36,16 @@ def counted(count: int, thing: str) -> str:
 
 
 def verdict(
-    scored: int, flagged: int, flagging: Flagging, not_finite: int, drift: DriftFound | None
+    scored: int,
+    flagged: int,
+    flagging: Flagging,
+    expected: float | None,
+    not_finite: int,
+    drift: DriftFound | None,
 ) -> str:
     """The answer in one sentence."""
     parts = [f"{flagged:,} of {counted(scored, 'scored input')} {be(flagged)} flagged"]
-    parts[0] += promised(scored, flagging)
+    parts[0] += promised(flagging, expected)
     if not_finite:
         parts.append(f"{counted(not_finite, 'row')} held NaN or infinity and could not be scored")
     parts.append(drifted(drift))
@@ -52,13 +57,13 @@ def be(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def promised(scored: int, flagging: Flagging) -> str:
+def promised(flagging: Flagging, expected: float | None) -> str:
     """What the flags promise."""
     if flagging.fdr is not None:
         return f", of which at most a share {flagging.fdr:g} is false, on average"
-    if flagging.alpha is not None:
-        expected = about(flagging.alpha * scored)
-        return f" at alpha {flagging.alpha:g}, where at most {expected} false alarms are expected"
+    if expected is not None:
+        at = f" at alpha {flagging.alpha:g}"
+        return f"{at}, where at most {about(expected)} false alarms are expected"
     return ""
 
 
