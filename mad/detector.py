@@ -49,7 +49,9 @@ class Detector(Scorer):
         Args:
             decomposition: the decomposed network.
             reference: trusted inputs [n, ...], a tensor or an array; given the reference of the
-                decomposition, its other rows are used.
+                decomposition, all of it and in its order, its other rows are used. Rows trained on
+                are not known again in another order or in a part of it, and p-values that rest on
+                them are too small.
             explain: which output to explain: "predicted" (each input's largest), "all", or the
                 index of one.
             calibration: "pooled" or "per-class": whether p-values hold over all inputs, or within

@@ -32,7 +32,9 @@ class MechanisticDetector(Fitted):
         """Profile and calibrate on the trusted inputs of a loader, all in memory.
 
         Args:
-            data_loader: batches of inputs and labels; those labelled below 0 are left out.
+            data_loader: batches of inputs and labels; those labelled below 0 are left out. Inputs
+                that were decomposed on are left out too, but only where all of them come in the
+                same order: do not shuffle (`mad.Detector.fit`).
             device: plays no part; the network stays where it is.
 
         Raises:
