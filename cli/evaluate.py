@@ -147,9 +147,12 @@ def say_unscored(finite: NDArray[np.bool_]) -> None:
 
     count = int((~finite).sum())
     if count:
-        what = "1 row holds" if count == 1 else f"{count} rows hold"
+        what = "1 row was" if count == 1 else f"{count} rows were"
         say(
-            alerts(), f"apd: warning: {what} NaN or infinity; the figures leave that out.", "yellow"
+            alerts(),
+            f"apd: warning: {what} not scored, for NaN or infinity or because the network was out "
+            "of range; the figures leave that out.",
+            "yellow",
         )
 
 

@@ -195,7 +195,8 @@ def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
         named = few(summary.first_unscored, summary.unscored)
         say(
             console,
-            f"apd: warning: {rows_word} {named} hold NaN or infinity and could not be scored.",
+            f"apd: warning: {rows_word} {named} hold NaN or infinity, or take the network out of "
+            "range, and could not be scored.",
             "yellow",
         )
     limit = summary.limit(detector.finest_alpha)
@@ -219,6 +220,7 @@ def drift(summary: Summary) -> str:
 def show_worst(summary: Summary, console: Console) -> None:
     """Prints the most surprising of the flagged inputs, and the components that made them so."""
     from cli.console import say, table
+    from mad.reports.words import bits_text
 
     say(console, "\nMost surprising, and the components that made them so:", "bold red")
     console.print(
@@ -227,7 +229,7 @@ def show_worst(summary: Summary, console: Console) -> None:
             (
                 (
                     str(found.index),
-                    f"{found.bits:.1f}",
+                    bits_text(found.bits),
                     f"{found.p_value:.2g}",
                     str(found.prediction),
                     leading(found),
@@ -241,5 +243,7 @@ def show_worst(summary: Summary, console: Console) -> None:
 
 def leading(explanation: mad.Explanation) -> str:
     """The first few components of an explanation, with their bits."""
+    from mad.reports.words import bits_text
+
     first = explanation.components[:SHOWN_COMPONENTS]
-    return ", ".join(f"{part.component} ({part.bits:.1f})" for part in first)
+    return ", ".join(f"{part.component} ({bits_text(part.bits)})" for part in first)

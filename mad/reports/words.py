@@ -47,7 +47,10 @@ def verdict(
     parts = [f"{flagged:,} of {counted(scored, 'scored input')} {be(flagged)} flagged"]
     parts[0] += promised(flagging, expected)
     if not_finite:
-        parts.append(f"{counted(not_finite, 'row')} held NaN or infinity and could not be scored")
+        parts.append(
+            f"{counted(not_finite, 'row')} held NaN or infinity, or took the network out of range, "
+            "and could not be scored"
+        )
     parts.append(drifted(drift))
     return "; ".join(parts) + "."
 
