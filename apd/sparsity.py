@@ -15,6 +15,7 @@ from apd import schedules
 from apd.config import Config
 
 WIDEST_SHARE = 0.25
+MOST = 2.0
 PACE = 16.0
 SATURATION = 1.5
 MEMORY = 0.97
@@ -128,7 +129,8 @@ class Sparsity:
                 config.release_end,
                 config.exact_by,
             )
-            self.active = max(self.held, min(self.towards(aim, phase), widest))
+            k, most = self.towards(aim, phase), min(MOST * self.expected(config), widest)
+            self.active = max(self.held, min(k, most))
 
     def towards(self, aim: float, phase: Phase) -> float:
         """k one step nearer to where the error is what is aimed at."""
