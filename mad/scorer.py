@@ -114,7 +114,8 @@ class Scorer:
         finite = np.asarray(sound.reshape(len(block), -1).all(1))[:own]
         if not finite.all():
             block[~sound] = 0
-        account = self.profile.account(self.decomposition, block, self.explains)
+        with np.errstate(over="ignore", invalid="ignore"):
+            account = self.profile.account(self.decomposition, block, self.explains)
         finite &= np.isfinite(account.total[:own])
         total = marked(account.total[:own], finite)
         prediction = account.prediction[:own]
