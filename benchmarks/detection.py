@@ -66,6 +66,7 @@ QUICK: dict[str, Any] = {
     "trainings": ["plain", "obfuscated"],
     "chosen": [],
 }
+QUICK_STEPS = 1000
 WORDS = {"chosen": "other anomalies and reference sizes of"}
 
 
@@ -137,7 +138,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--reference-per-class", type=int, nargs=2, default=[100, 300])
     options, whole = parser.parse_args(), vars(parser.parse_args([]))
     if options.quick:
-        parser.set_defaults(**QUICK)
+        parser.set_defaults(**QUICK, steps=QUICK_STEPS)
         options = parser.parse_args()
     options.left_out = left_out(whole, vars(options))
     return options
@@ -146,6 +147,8 @@ def arguments() -> argparse.Namespace:
 def left_out(whole: dict[str, Any], asked: dict[str, Any]) -> str:
     """What the whole benchmark has and this one has not, in words."""
     found = {name: [str(one) for one in whole[name] if one not in asked[name]] for name in QUICK}
+    if asked["steps"]:
+        found["steps"] = [f"beyond {asked['steps']}"]
     return "; ".join(
         f"{WORDS.get(name, name)} {' '.join(left)}" for name, left in found.items() if left
     )
