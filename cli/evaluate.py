@@ -67,6 +67,7 @@ def evaluate(
     Example: apd evaluate inputs.npz --labels is_anomaly --json
     """
     from cli.score import opened
+    from cli.summary import say_too_fine
 
     truth = labels_of(inputs, labels)
     run, count, chunks, detector = opened(run, inputs, key)
@@ -76,7 +77,7 @@ def evaluate(
     finite = result.finite
     refuse_one_kind(truth[finite], inputs, labels)
     say_unscored(finite)
-    say_too_fine(alpha, detector)
+    say_too_fine(alpha, detector.finest_alpha)
     found = estimated(all_scores(detector, result, x), truth[finite])
     flagged = result.p_value[finite] <= alpha
     facts = {
@@ -154,16 +155,6 @@ def say_unscored(finite: NDArray[np.bool_]) -> None:
             "of range; the figures leave that out.",
             "yellow",
         )
-
-
-def say_too_fine(alpha: float, detector: mad.Detector) -> None:
-    """Warns of an alpha that flags nothing."""
-    from cli.console import alerts, say
-    from cli.summary import too_fine
-
-    said = too_fine(alpha, detector.finest_alpha)
-    if said is not None:
-        say(alerts(), f"apd: warning: {said}.", "yellow")
 
 
 def all_scores(

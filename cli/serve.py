@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -39,20 +40,32 @@ def serve(
 
     import mad
     from cli import runs
-    from cli.console import alerts, say, screen
+    from cli.console import say, screen
     from cli.service import service
-    from cli.summary import too_fine
+    from cli.summary import say_too_fine
 
     run = run or runs.newest_ready()
     detector = mad.load(run)
-    said = too_fine(alpha, detector.finest_alpha)
-    if said is not None:
-        say(alerts(), f"apd: warning: {said}.", "yellow")
-    server = uvicorn.Config(service(detector, alpha), host=host, port=port, log_level="warning")
-    with server.bind_socket() as listening:
+    say_too_fine(alpha, detector.finest_alpha)
+    server = uvicorn.Server(uvicorn.Config(service(detector, alpha), log_level="warning"))
+    with bound(host, port) as listening:
         port = listening.getsockname()[1]
         say(screen(), f"Scoring by {run} at http://{host}:{port}/score; Ctrl-C ends it.")
-        uvicorn.Server(server).run([listening])
+        server.run([listening])
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """What listens at an address.
+
+    Raises:
+        InputError: nothing can.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        why = str(error.strerror).partition(" (")[0]
+        raise InputError(f"nothing can listen at {host}:{port}: {why}") from error
 
 
 def refuse_missing() -> None:

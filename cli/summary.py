@@ -30,6 +30,15 @@ def too_fine(alpha: float, finest: float) -> str | None:
     )
 
 
+def say_too_fine(alpha: float, finest: float) -> None:
+    """Warns of an alpha that flags nothing."""
+    from cli.console import alerts, say
+
+    said = too_fine(alpha, finest)
+    if said is not None:
+        say(alerts(), f"apd: warning: {said}.", "yellow")
+
+
 @dataclass
 class Summary:
     """What is said of all inputs in the end, kept while they pass.

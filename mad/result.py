@@ -59,7 +59,7 @@ class Result:
         bits: the total, higher = more anomalous.
         p_value: conformal p-value of the total, lower = more anomalous.
         prediction: the index of the target's largest output.
-        finite: whether the input was finite, and so could be scored.
+        finite: whether the input and what the network made of it were, and so could be scored.
         terms: every term's bits.
         components: the components that answer for most bits, in falling order.
         component_bits: the bits they answer for.

@@ -78,8 +78,7 @@ def assert_calm(detector: Detector, clean: Any, *, alpha: float = 0.01) -> None:
         if alarms > most:
             raise AssertionError(
                 f"{alarms} of {int(rows.sum())} clean inputs are flagged at alpha {alpha:g}, "
-                f"and up to {most} would be chance, with {len(result.calibration.bits)} "
-                "calibration inputs"
+                f"and up to {most} would be chance, with {law[1] + law[2] - 1} calibration inputs"
             )
 
 

@@ -4,10 +4,9 @@ import importlib.util
 import io
 import json
 import re
+import socket
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 import warnings
 
@@ -177,16 +176,22 @@ def test_it_says_which_free_port_it_listens_at(detector, tmp_path):
             said = process.stdout.readline()
             port = re.search(r"127\.0\.0\.1:(\d+)/score", said)[1]
             url = f"http://127.0.0.1:{port}/healthz"
-            while True:
-                try:
-                    answer = json.load(urllib.request.urlopen(url, timeout=60))
-                    break
-                except urllib.error.URLError:
-                    time.sleep(0.1)
+            answer = json.load(urllib.request.urlopen(url, timeout=60))
         finally:
             process.terminate()
         assert answer["status"] == "ok"
         assert "nothing can be flagged at alpha 0.0001" in process.stderr.read()
+
+
+def test_a_port_in_use_is_refused(detector, tmp_path, monkeypatch, capsys):
+    detector.save(tmp_path / "run")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = call(
+            monkeypatch, capsys, tmp_path, "serve", "run", "--port", port, "--alpha", ALPHA
+        )
+    assert code == 1
+    assert_one_sentence(err, f"127.0.0.1:{port}", "in use")
 
 
 def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):

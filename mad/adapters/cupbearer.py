@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from mad.adapters.fitted import Fitted, as_array, as_tensor
+from mad.adapters.fitted import Fitted, as_tensor
+from mad.checks import as_array
 from mad.scores import TOTAL
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mad.calibration import name_of
+from mad.checks import as_array
 from mad.decomposition import Decomposition
 from mad.detector import Detector
 from mad.errors import ReferenceError
@@ -68,11 +69,6 @@ class Fitted:
         if self.detector is None:
             raise ReferenceError("the detector has no reference yet; fit it to trusted inputs")
         return self.detector.score(as_array(x))
-
-
-def as_array(x: Tensor) -> NDArray[Any]:
-    """The numbers of a tensor."""
-    return x.detach().cpu().numpy()
 
 
 def as_tensor(bits: NDArray[Any], beside: Tensor) -> Tensor:

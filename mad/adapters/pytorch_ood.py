@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from mad.adapters.fitted import Fitted, as_array, as_tensor
+from mad.adapters.fitted import Fitted, as_tensor
+from mad.checks import as_array
 
 
 class MechanisticDetector(Fitted):
