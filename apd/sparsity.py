@@ -15,7 +15,6 @@ from apd import schedules
 from apd.config import Config
 
 WIDEST_SHARE = 0.25
-MOST = 2.0
 PACE = 16.0
 SATURATION = 1.5
 MEMORY = 0.97
@@ -129,8 +128,7 @@ class Sparsity:
                 config.release_end,
                 config.exact_by,
             )
-            k, most = self.towards(aim, phase), min(MOST * self.expected(config), widest)
-            self.active = max(self.held, min(k, most))
+            self.active = max(self.held, min(self.towards(aim, phase), widest))
 
     def towards(self, aim: float, phase: Phase) -> float:
         """k one step nearer to where the error is what is aimed at."""
