@@ -19,8 +19,8 @@ from targets import Network
 from torch import Tensor
 
 from apd import Run
+from apd.explanation import Explained, as_array
 from apd.masks import batch_topk
-from apd.run import as_array
 from apd.sites import Factors
 
 TINY = 1e-12
@@ -170,15 +170,17 @@ class NaiveRun(Run):
 
     network: Network
 
-    def explain(self, x: np.ndarray, output: str | int) -> tuple[np.ndarray, ...]:
-        """Outputs, and attributions to the predicted output; see `apd.Run.explain`."""
+    def explain(self, x: np.ndarray, output: str | int) -> Explained:
+        """What contributed to the predicted output; see `apd.Run.explain`."""
         if output != "predicted":
             raise ValueError(f"the naive form explains the predicted output, not {output!r}")
-        inputs = self.target.prepare(x)
+        inputs = self.target.prepare(x).requires_grad_()
         outputs, by_output = effects(self.network, self.components.factors, inputs)
         rows = torch.arange(len(x), device=outputs.device)
-        chosen = torch.stack(by_output)[outputs.argmax(1), rows]
-        return as_array(outputs), as_array(chosen.sum(1))
+        predicted = outputs.argmax(1)
+        attributions = torch.stack(by_output)[predicted, rows].sum(1)
+        (gradient,) = torch.autograd.grad(outputs[rows, predicted].sum(), inputs)
+        return Explained(*map(as_array, (outputs, attributions, inputs * gradient)))
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The outputs on the components of a mask."""

@@ -159,7 +159,8 @@ def loss_difference(problem: Problem, device: str) -> float:
     x = batch(reference, config, generator)
     strength = strength_of(target, components, x[:1], config.projections)
     outputs, mask = active_sets(strength, components, x, config.active, generator)
-    naive = losses(problem.network(device), components.factors, x, outputs, mask, config.schatten_p)
+    network = problem.network(device).requires_grad_(False)
+    naive = losses(network, components.factors, x, outputs, mask, config.schatten_p)
     step = next(train(target, reference, config, begin(target, config)))
     ours = (
         step.faithfulness * scales.weights,

@@ -1,0 +1,30 @@
+"""The speed benchmark compares like with like: the naive forms compute what the package does."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import scoring
+import training
+from targets import tms
+
+
+def test_the_naive_step_has_the_losses_of_ours():
+    small = tms(5, 3, components=4, rank=2, active=0.7, schatten_p=0.9)
+    assert training.loss_difference(small, "cpu") < 1e-5
+
+
+def test_the_naive_scores_are_ours():
+    problem = scoring.mlp_of(10**4, 10)
+    detector = scoring.fitted(problem, "cpu")
+    naive = scoring.naive(detector, problem, "cpu")
+    x = problem.inputs(64, "cpu").numpy()
+    assert scoring.bits_difference(detector, naive, x) < 1e-4
+    assert detector.decomposition.active == scoring.ACTIVE
+
+
+def test_a_network_that_is_too_large_for_the_naive_form_is_told():
+    small, large = (scoring.mlp_of(10**p, d) for p, d in ((4, 10), (6, 1000)))
+    assert scoring.is_feasible(scoring.fitted(small, "cpu"), 10)
+    assert not scoring.is_feasible(scoring.fitted(large, "cpu"), 1000)
