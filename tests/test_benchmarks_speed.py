@@ -22,9 +22,3 @@ def test_the_naive_scores_are_ours():
     x = problem.inputs(64, "cpu").numpy()
     assert scoring.bits_difference(detector, naive, x) < 1e-4
     assert detector.decomposition.active == scoring.ACTIVE
-
-
-def test_a_network_that_is_too_large_for_the_naive_form_is_told():
-    small, large = (scoring.mlp_of(10**p, d) for p, d in ((4, 10), (6, 1000)))
-    assert scoring.is_feasible(scoring.fitted(small, "cpu"), 10)
-    assert not scoring.is_feasible(scoring.fitted(large, "cpu"), 1000)
