@@ -7,23 +7,16 @@ uses of one site add up, and so do positions.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from apd.components import Components
+from apd.directions import every_output, gradients_along, gradients_at
+from apd.effects import effects_at
 from apd.hooks import Capture
-from apd.routes import effects_through_weights, projections
-from apd.sites import Factors, Use
-
-NUMBERS_AT_ONCE = 2**21
-MOST_GRADIENTS = 2**25
 
 
 def signed_attributions(
@@ -43,20 +36,6 @@ def signed_attributions(
     """
     gradients = gradients_at([capture.y for capture in captures], outputs, chosen)
     return effects_of_sites(captures, gradients, components)
-
-
-def gradients_at(
-    places: Sequence[Tensor], outputs: Float[Tensor, "n d"], chosen: Int[Tensor, "n"]
-) -> tuple[Tensor, ...]:
-    """The gradients of one chosen output of each input, zero at places that play no part in it.
-
-    Args:
-        places: what `outputs` have been made of.
-        outputs: of a network.
-        chosen: the output meant, for every input.
-    """
-    selected = outputs.gather(1, chosen[:, None]).sum()
-    return torch.autograd.grad(selected, places, materialize_grads=True)
 
 
 def effects_of_sites(
@@ -103,13 +82,6 @@ def rms_attributions(
     return (squares / outputs.shape[1]).sqrt()
 
 
-def every_output(outputs: Float[Tensor, "n d"]) -> Float[Tensor, "d n d"]:
-    """The directions of the outputs themselves."""
-    n, d = outputs.shape
-    eye = torch.eye(d, dtype=outputs.dtype, device=outputs.device)
-    return eye[:, None].expand(d, n, d)
-
-
 def projected_attributions(
     outputs: Float[Tensor, "n d"],
     captures: Sequence[Capture],
@@ -131,14 +103,6 @@ def projected_attributions(
     return (squares / len(signs) / outputs.shape[1]).sqrt()
 
 
-def random_signs(
-    count: int, outputs: Float[Tensor, "n d"], generator: torch.Generator
-) -> Float[Tensor, "{count} n d"]:
-    """+1 or -1 with equal chances, independently; what is random is drawn on the CPU."""
-    coins = torch.randint(2, (count, *outputs.shape), generator=generator)
-    return 2 * coins.to(outputs) - 1
-
-
 def squared_effects(
     outputs: Float[Tensor, "n d"],
     captures: Sequence[Capture],
@@ -156,107 +120,3 @@ def squared_effects(
         effects = [way(g) for way, g in zip(ways, gradients, strict=True)]
         total += torch.stack(effects).sum(0).square().sum(0)
     return total
-
-
-def gradients_along(
-    places: Sequence[Tensor],
-    outputs: Float[Tensor, "n d"],
-    directions: Float[Tensor, "k n d"],
-    numbers: int,
-) -> Iterator[tuple[Tensor, ...]]:
-    """The gradients of the outputs along directions, [some, n, ...] at a time.
-
-    Args:
-        places: what `outputs` have been made of.
-        outputs: of a network.
-        directions: along which to differentiate.
-        numbers: how many it takes to work with one direction; there are `NUMBERS_AT_ONCE` at once,
-            and no more than `MOST_GRADIENTS` in all of the gradients.
-    """
-    fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
-    for some in directions.split(max(1, min(NUMBERS_AT_ONCE // numbers, fitting))):
-        yield gradients_at_once(places, outputs, some)
-
-
-def gradients_at_once(
-    places: Sequence[Tensor], outputs: Float[Tensor, "n d"], directions: Float[Tensor, "k n d"]
-) -> tuple[Tensor, ...]:
-    """The gradients of the outputs along all directions, [k, n, ...]; zero where there is no way.
-
-    Args:
-        places: what `outputs` have been made of.
-        outputs: of a network; the graph is kept.
-        directions: along which to differentiate.
-    """
-    found = torch.autograd.grad(
-        outputs, places, directions, retain_graph=True, is_grads_batched=True, allow_unused=True
-    )
-    known = cast("tuple[Tensor | None, ...]", found)
-    return tuple(
-        place.new_zeros(len(directions), *place.shape) if g is None else g
-        for g, place in zip(known, places, strict=True)
-    )
-
-
-@dataclass(frozen=True)
-class Effects(ABC):
-    """Effects of components through one use, from the gradients at its output.
-
-    Attributes:
-        use: the call.
-        x: the vectors its weight was applied to, [n, ..., a].
-        factors: of the components at its site.
-    """
-
-    use: Use
-    x: Tensor
-    factors: Factors
-
-    @property
-    @abstractmethod
-    def numbers(self) -> int:
-        """How many numbers it takes to work them out for one scalar."""
-
-    @abstractmethod
-    def __call__(self, g: Float[Tensor, "k n ..."]) -> Float[Tensor, "k n C"]:
-        """Effects on k scalars."""
-
-
-class ThroughParts(Effects):
-    """Sum over positions and m of read times adjoint."""
-
-    @cached_property
-    def read(self) -> Float[Tensor, "n ... C m"]:
-        """What is the same for all scalars."""
-        return self.use.read(self.x, self.factors)
-
-    @property
-    def numbers(self) -> int:
-        """As many as are read."""
-        return self.read.numel()
-
-    def __call__(self, g: Float[Tensor, "k n ..."]) -> Float[Tensor, "k n C"]:
-        """Effects on k scalars."""
-        parts = torch.einsum("n...m,kn...m->kn...", self.read, self.use.adjoint(g, self.factors))
-        return parts.flatten(2, -2).sum(2) if parts.ndim > 3 else parts
-
-
-class ThroughWeights(Effects):
-    """Inner products of components' weights with the gradient at every input's own weight."""
-
-    @property
-    def numbers(self) -> int:
-        """As many as the larger of the weights and the vectors of all inputs have."""
-        size = self.factors.U.shape[2] * self.factors.V.shape[2]
-        return max(len(self.x) * size, self.x.numel())
-
-    def __call__(self, g: Float[Tensor, "k n ..."]) -> Float[Tensor, "k n C"]:
-        """Effects on k scalars."""
-        return projections(self.use.slope(self.x, g), self.factors)
-
-
-def effects_at(capture: Capture, factors: Factors) -> Effects:
-    """The cheaper way to the effects through one use."""
-    use, x, _ = capture
-    way = ThroughWeights if effects_through_weights(use, x, factors) else ThroughParts
-    return way(use, x, factors)

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd.attribution import random_signs
 from apd.block import numbers_of, rows_that_fit
+from apd.directions import random_signs
 from apd.hooks import capture
 from apd.reference import spread_over
 from apd.sites import Factors, Site

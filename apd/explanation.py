@@ -10,15 +10,9 @@ from jaxtyping import Float, Int, Shaped
 from numpy.typing import NDArray
 from torch import Tensor
 
-from apd.attribution import (
-    effects_of_sites,
-    every_output,
-    gradients_along,
-    gradients_at,
-    positional_attributions,
-    rms_attributions,
-)
+from apd.attribution import effects_of_sites, positional_attributions, rms_attributions
 from apd.components import Components
+from apd.directions import every_output, gradients_along, gradients_at
 from apd.hooks import capture
 from apd.sites import EmbeddingUse
 from apd.target import Target

@@ -18,8 +18,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd.affine import Stage, stages
-from apd.attribution import projected_attributions, random_signs, rms_attributions
+from apd.attribution import projected_attributions, rms_attributions
 from apd.components import Components
+from apd.directions import random_signs
 from apd.graph import Handler
 from apd.hooks import capture
 from apd.sites import Use

@@ -20,7 +20,7 @@ from matching import Extra, matching, moments_apart
 from torch import Tensor, nn
 
 import apd
-from apd.attribution import effects_at
+from apd.effects import effects_at
 from apd.hooks import Capture
 from apd.sites import Use
 

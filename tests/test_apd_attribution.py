@@ -9,7 +9,8 @@ from problems import NAMES, Formula, make_problem, numbers, random_components
 from torch import Tensor
 from torch.nn.functional import linear
 
-from apd import Target, attribution
+from apd import Target, directions
+from apd import effects as effects_of_uses
 from apd.attribution import positional_attributions, rms_attributions, signed_attributions
 from apd.hooks import capture
 
@@ -21,7 +22,7 @@ TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 def way(request, monkeypatch):
     """Whichever is cheaper, both are to be right."""
     choice = request.param == "weights"
-    monkeypatch.setattr(attribution, "effects_through_weights", lambda *_: choice)
+    monkeypatch.setattr(effects_of_uses, "effects_through_weights", lambda *_: choice)
 
 
 def rms(problem) -> Tensor:
@@ -91,7 +92,7 @@ def test_rms_attributions_sum_sites_before_squaring(name):
 def test_any_number_of_outputs_at_a_time_gives_the_same(problem, monkeypatch):
     whole = rms(problem)
     for at_once in (1, 3000):
-        monkeypatch.setattr(attribution, "NUMBERS_AT_ONCE", at_once)
+        monkeypatch.setattr(directions, "NUMBERS_AT_ONCE", at_once)
         torch.testing.assert_close(rms(problem), whole, **TOLERANCE)
 
 

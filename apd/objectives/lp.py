@@ -16,9 +16,10 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd import losses
-from apd.attribution import effects_at, every_output, gradients_at_once, random_signs
 from apd.components import Components
 from apd.config import Config
+from apd.directions import every_output, gradients_at_once, random_signs
+from apd.effects import effects_at
 from apd.errors import ReferenceError
 from apd.gradient import Pass
 from apd.hooks import Capture, capture

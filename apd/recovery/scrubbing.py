@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from apd.attribution import effects_at
 from apd.components import Components
+from apd.effects import effects_at
 from apd.graph import Handler
 from apd.hooks import Capture
 from apd.masked import masked_call, masked_outputs
