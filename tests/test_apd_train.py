@@ -242,7 +242,7 @@ def test_a_given_k_is_narrowed_to_held_and_raised_in_the_end():
     assert active[0] == 3
     assert active[12:24] == [0.5] * 12
     assert all(a > b for a, b in itertools.pairwise(active[:13]))
-    assert all(a <= b <= 1 for a, b in itertools.pairwise(active[24:]))
+    assert all(a <= b <= 3 for a, b in itertools.pairwise(active[24:]))
     assert active[-1] > 0.5
 
 
