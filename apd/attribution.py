@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from apd.components import Components
-from apd.directions import every_output, gradients_along, gradients_at
 from apd.effects import effects_at
 from apd.hooks import Capture
+from apd.output_gradients import every_output, gradients_along, gradients_at
 
 
 def signed_attributions(

@@ -15,8 +15,8 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd.block import numbers_of, rows_that_fit
-from apd.directions import random_signs
 from apd.hooks import capture
+from apd.output_gradients import random_signs
 from apd.reference import spread_over
 from apd.sites import Factors, Site
 from apd.target import Target

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from apd.attribution import effects_of_sites, positional_attributions, rms_attributions
 from apd.components import Components
-from apd.directions import every_output, gradients_along, gradients_at
 from apd.hooks import capture
+from apd.output_gradients import every_output, gradients_along, gradients_at
 from apd.sites import EmbeddingUse
 from apd.target import Target
 

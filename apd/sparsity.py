@@ -3,7 +3,8 @@
 No k suits two networks, but one error does. Where mechanisms are separating, k is held where the
 active components leave `Config.separation` of the outputs unexplained: inputs then go without the
 weakest of their mechanisms, about half of them whatever the network, and places are too few for
-what is not separate. Once mechanisms are, k rises until no more than `Config.exactness` is missing.
+what is not separate. Once mechanisms are, k rises until no more than `Config.exactness` is missing,
+or a quarter of the components is active.
 """
 
 from __future__ import annotations

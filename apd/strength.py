@@ -20,9 +20,9 @@ from torch import Tensor
 from apd.affine import Stage, stages
 from apd.attribution import projected_attributions, rms_attributions
 from apd.components import Components
-from apd.directions import random_signs
 from apd.graph import Handler
 from apd.hooks import capture
+from apd.output_gradients import random_signs
 from apd.sites import Use
 from apd.target import Target
 

@@ -9,7 +9,7 @@ from problems import NAMES, Formula, make_problem, numbers, random_components
 from torch import Tensor
 from torch.nn.functional import linear
 
-from apd import Target, directions
+from apd import Target, output_gradients
 from apd import effects as effects_of_uses
 from apd.attribution import positional_attributions, rms_attributions, signed_attributions
 from apd.hooks import capture
@@ -92,7 +92,7 @@ def test_rms_attributions_sum_sites_before_squaring(name):
 def test_any_number_of_outputs_at_a_time_gives_the_same(problem, monkeypatch):
     whole = rms(problem)
     for at_once in (1, 3000):
-        monkeypatch.setattr(directions, "NUMBERS_AT_ONCE", at_once)
+        monkeypatch.setattr(output_gradients, "NUMBERS_AT_ONCE", at_once)
         torch.testing.assert_close(rms(problem), whole, **TOLERANCE)
 
 

@@ -6,7 +6,7 @@ from problems import make_problem, numbers
 from torch import nn
 
 import apd
-from apd import block, directions
+from apd import block, output_gradients
 from apd.attribution import rms_attributions
 from apd.hooks import capture
 from apd.sizing import memory, numbers_per_input, sized
@@ -49,7 +49,7 @@ def test_gradients_come_in_as_many_passes_as_it_takes(monkeypatch):
     problem = make_problem("conv-1")
     outputs, captures = capture(problem.target, problem.x)
     whole = rms_attributions(outputs, captures, problem.components)
-    monkeypatch.setattr(directions, "MOST_GRADIENTS", 1)
+    monkeypatch.setattr(output_gradients, "MOST_GRADIENTS", 1)
     torch.testing.assert_close(rms_attributions(outputs, captures, problem.components), whole)
 
 

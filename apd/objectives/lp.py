@@ -18,13 +18,13 @@ from torch import Tensor
 from apd import losses
 from apd.components import Components
 from apd.config import Config
-from apd.directions import every_output, gradients_at_once, random_signs
 from apd.effects import effects_at
 from apd.errors import ReferenceError
 from apd.gradient import Pass
 from apd.hooks import Capture, capture
 from apd.masks import prominent
 from apd.objectives.objective import Objective, Selection
+from apd.output_gradients import every_output, gradients_at_once, random_signs
 from apd.pairs import Pairs
 from apd.reference import spread_over
 from apd.scales import SAMPLE
