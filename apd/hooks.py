@@ -45,18 +45,28 @@ def capture(
 
 
 def replace(
-    target: Target, x: Shaped[Tensor, "n *shape"], compute: Callable[[Use, Tensor], Tensor]
+    target: Target,
+    x: Shaped[Tensor, "n *shape"],
+    compute: Callable[[Use, Tensor], Tensor],
+    rest: float = 0.0,
 ) -> Float[Tensor, "n d"]:
     """Run the target with `compute(use, input)` in place of every product with a site's weight.
 
     Biases are added as the target adds them.
+
+    Args:
+        target: the network.
+        x: inputs.
+        compute: what stands for a product.
+        rest: the share of the way back to the product itself, 1 being all of it.
     """
 
     def substitute(use: Use) -> Callable[..., Tensor]:
-        def call(_: Callable[..., Tensor], *args: Any) -> Tensor:
+        def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
             operand, bias = use.operands(args)
             y = compute(use, operand)
-            return y if bias is None else y + bias
+            y = y if bias is None else y + bias
+            return torch.lerp(y, operator(*args), rest) if rest else y
 
         return call
 

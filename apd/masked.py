@@ -26,11 +26,22 @@ def masked_outputs(
 
 
 def masked_captures(
-    target: Target, components: Components, x: Shaped[Tensor, "n *shape"], pairs: Pairs
+    target: Target,
+    components: Components,
+    x: Shaped[Tensor, "n *shape"],
+    pairs: Pairs,
+    rest: float = 0.0,
 ) -> tuple[Float[Tensor, "n d"], list[Capture]]:
-    """The same, and every use's input and output on the way.
+    """The same, and what the active components read and write at every use on the way.
 
     With gradients enabled, the outputs are differentiable with respect to every captured y.
+
+    Args:
+        target: the network.
+        components: its components.
+        x: inputs.
+        pairs: which components are active.
+        rest: how much of all other weights stays: kappa(x) + rest * (theta* - kappa(x)).
     """
     seen: list[Capture] = []
 
@@ -41,7 +52,7 @@ def masked_captures(
         seen.append(Capture(use, x.detach(), y))
         return y
 
-    return replace(target, x, compute), seen
+    return replace(target, x, compute, rest), seen
 
 
 def own_outputs(

@@ -31,6 +31,11 @@ def narrowing(progress: float, widest: float, tight: float) -> float:
     return widest * (tight / widest) ** progress
 
 
+def fading(progress: float, end: float) -> float:
+    """A straight line from 1 to 0 at `end`, 0 after it."""
+    return 1 - progress / end if progress < end else 0.0
+
+
 def refining(
     progress: float, separation: float, exactness: float, start: float, end: float
 ) -> float:

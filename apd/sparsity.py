@@ -4,7 +4,7 @@ No k suits two networks, but one error does. Where mechanisms are separating, k 
 active components leave `Config.separation` of the outputs unexplained: inputs then go without the
 weakest of their mechanisms, about half of them whatever the network, and places are too few for
 what is not separate. Once mechanisms are, k rises until no more than `Config.exactness` is missing,
-or a quarter of the components is active.
+or `MOST` times as many are active as mechanisms are exercised.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from apd import schedules
 from apd.config import Config
 
 WIDEST_SHARE = 0.25
+MOST = 4.0
 PACE = 16.0
 SATURATION = 1.5
 MEMORY = 0.97
@@ -41,6 +42,14 @@ class Phase:
     def progress(self) -> float:
         """The share of the phase that is over."""
         return self.step / self.steps
+
+    def rest(self, config: Config) -> float:
+        """How much of what an input does not use it is run on all the same.
+
+        It fades out while k falls to what the search found. A neuron that is off without the rest
+        has no slope, so nothing would make components account for it: with the rest, it is on.
+        """
+        return 0.0 if self.searching else schedules.fading(self.progress, config.narrowing)
 
     def settles(self, config: Config) -> bool:
         """Whether components are settled after this step: the simplicity penalty is gone."""
@@ -129,7 +138,8 @@ class Sparsity:
                 config.release_end,
                 config.exact_by,
             )
-            self.active = max(self.held, min(self.towards(aim, phase), widest))
+            most = min(MOST * self.expected(config), widest)
+            self.active = max(self.held, min(self.towards(aim, phase), most))
 
     def towards(self, aim: float, phase: Phase) -> float:
         """k one step nearer to where the error is what is aimed at."""

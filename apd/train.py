@@ -117,7 +117,7 @@ def advance(
     gaps = components.residual(target)
     faithfulness = losses.faithfulness(gaps) / scales.weights
     minimality, reconstruction, masked = masked_pass(
-        target, components, x, selection, config, scales
+        target, components, x, selection, config, scales, phase.rest(config)
     )
     sizes = losses.sizes(components)
     typical = scales.simplicity * objective.expected(sparsity)
@@ -170,10 +170,14 @@ def masked_pass(
     selection: Selection,
     config: Config,
     scales: Scales,
+    rest: float,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Pass]:
-    """The losses of outputs and of hidden outputs over their scales, and the pass they are of."""
+    """The losses of outputs and of hidden outputs over their scales, and the pass they are of.
+
+    `rest` is what stays of everything that is not active (`apd.masked.masked_captures`).
+    """
     with torch.enable_grad():
-        masked, captures = masked_captures(target, components, x, selection.pairs)
+        masked, captures = masked_captures(target, components, x, selection.pairs, rest)
         minimality = losses.OUTPUT_LOSSES[config.loss](selection.outputs, masked) / scales.outputs
         own = own_outputs(target, x, scales.hidden)
         hidden = {c.use.node: c.y for c in captures}

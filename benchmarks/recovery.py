@@ -11,6 +11,8 @@ recovered  mechanisms with a component of their own, matched one to one over all
            least 0.95, length ratio within 0.8 to 1.25
 distinct   different components among the mechanisms' most similar ones
 MMCS, ML2R cosine with, and length relative to, the most similar component, means over mechanisms
+alive      components that are not zero
+active     of those, per input on average; `exercised` is how many mechanisms an input uses
 error      of the outputs on the active components alone, over the outputs' variance
 residual   norm of what no component owns, relative to the weights'
 scrubbed   mechanisms on whose inputs the loss without a random half of the inactive components is
@@ -69,6 +71,8 @@ class Row:
     mmcs: float
     ml2r: float
     alive: int
+    active: float
+    exercised: float
     error: float
     residual: float
     scrubbed: int
@@ -86,6 +90,7 @@ def measured(name: str, seed: int, known_sparsity: bool) -> Row:
     own = recovery.one_to_one(toy.mechanisms, run.components)
     x = run.target.prepare(toy.inputs.x[:SAMPLE])
     active = recovery.active_components(run, x)
+    exercised = toys.active(toy, toy.inputs.x[:SAMPLE])
     return Row(
         toy=name,
         seed=seed,
@@ -95,9 +100,11 @@ def measured(name: str, seed: int, known_sparsity: bool) -> Row:
         mmcs=nearest.mmcs,
         ml2r=nearest.ml2r,
         alive=int((~recovery.dead(run.components)).sum()),
+        active=per_input(active),
+        exercised=per_input(exercised),
         error=float(recovery.sparse_error(run.target, run.components, x, active)),
         residual=recovery.faithfulness(run.target, run.components).overall,
-        scrubbed=scrubbed(run, x, active, toys.active(toy, toy.inputs.x[:SAMPLE])),
+        scrubbed=scrubbed(run, x, active, exercised),
         seconds=seconds,
     )
 
@@ -119,11 +126,15 @@ def scrubbed(run: apd.Run, x: Tensor, active: Tensor, exercised: Tensor) -> int:
     return int((of @ without <= SCRUBBED_AT_MOST * (of @ alone)).sum())
 
 
+def per_input(used: Tensor) -> float:
+    """How many of what columns stand for [n, k] an input uses on average."""
+    return float(used.sum(1).double().mean())
+
+
 def sparsity_of(toy: toys.Toy) -> dict[str, float]:
     """The settings that the toy's own mechanisms suggest."""
-    per_input = toys.active(toy, toy.reference[:SAMPLE]).float().sum(1).mean()
     return {
-        "active": float(per_input),
+        "active": per_input(toys.active(toy, toy.reference[:SAMPLE])),
         "components": max(20, round(SPARE * len(toy.mechanisms))),
     }
 
@@ -141,7 +152,7 @@ def show(found: list[Row], console: Console) -> None:
     table = Table()
     for heading in ("toy", "seed", "recovered", "distinct", "MMCS", "ML2R", "alive"):
         table.add_column(heading, justify="left" if heading == "toy" else "right", no_wrap=True)
-    for heading in ("error", "residual", "scrubbed", "s"):
+    for heading in ("active", "exercised", "error", "residual", "scrubbed", "s"):
         table.add_column(heading, justify="right")
     table.add_column("published MMCS/ML2R")
     for row in found:
@@ -153,6 +164,8 @@ def show(found: list[Row], console: Console) -> None:
             f"{row.mmcs:.3f}",
             f"{row.ml2r:.3f}",
             str(row.alive),
+            f"{row.active:.1f}",
+            f"{row.exercised:.1f}",
             f"{row.error:.1%}",
             f"{row.residual:.1%}",
             f"{row.scrubbed} of {row.mechanisms}",
@@ -181,7 +194,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, and print the table."""
     options = arguments()
-    console, progress = Console(width=140), Console(stderr=True)
+    console, progress = Console(width=150), Console(stderr=True)
     found: list[Row] = []
     for row in rows(options):
         found.append(row)

@@ -124,8 +124,11 @@ def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:
     return masked_run(problem, mask).detach()
 
 
-def masked_run(problem: Problem, mask: Tensor) -> Tensor:
-    """The same, differentiable with respect to the components' factors."""
+def masked_run(problem: Problem, mask: Tensor, rest: float = 0.0) -> Tensor:
+    """The same, differentiable with respect to the components' factors.
+
+    With a rest, that share of all other weights is there too.
+    """
     parameters = dict(problem.module.named_parameters())
     components = shaped_weights(problem)
     rows = []
@@ -134,6 +137,7 @@ def masked_run(problem: Problem, mask: Tensor) -> Tensor:
         for component, is_on in zip(components, on.tolist(), strict=True):
             if is_on:
                 weights = {site: weights[site] + component[site] for site in weights}
+        weights = {site: w + rest * (parameters[site].detach() - w) for site, w in weights.items()}
         rows.append(functional_call(problem.module, {**parameters, **weights}, (row[None],))[0])
     return torch.stack(rows)
 
@@ -173,7 +177,11 @@ def faithfulness(problem: Problem) -> float:
 
 
 def training_gradient(
-    problem: Problem, mask: Tensor, coefficients: tuple[float, float, float], p: float
+    problem: Problem,
+    mask: Tensor,
+    coefficients: tuple[float, float, float],
+    p: float,
+    rest: float = 0.0,
 ) -> list[Tensor]:
     """The gradient, at every factor, of the weighted losses, from explicit weights by autograd."""
     leaves = [tensor.clone().requires_grad_() for tensor in problem.components.tensors()]
@@ -187,7 +195,7 @@ def training_gradient(
         for site in factors
     ]
     faithful = sum(gap.square().sum() for gap in gaps) / sum(gap.numel() for gap in gaps)
-    minimal = (masked_run(made, mask) - forward(problem.module, problem.x)).square().mean()
+    minimal = (masked_run(made, mask, rest) - forward(problem.module, problem.x)).square().mean()
     simple = sum(
         ((U[c, m].square().sum() * V[c, m].square().sum()) ** (p / 2)) * mask[n, c]
         for U, V in factors.values()

@@ -60,6 +60,15 @@ def test_replacing_every_product_by_itself_changes_nothing(problem):
     torch.testing.assert_close(replaced, problem.target(problem.x), **TOLERANCE)
 
 
+def test_between_what_is_in_place_of_a_product_and_the_product_lies_the_rest():
+    """Doubled products, a quarter of the way back to themselves, are those of 1.75 W."""
+    problem = make_problem("mlp-1")
+    product = product_of(problem)
+    mixed = replace(problem.target, problem.x, lambda use, x: 2 * product(use, x), 0.25)
+    weights = {site: 1.75 * problem.target.weight(site) for site in problem.target.sites}
+    torch.testing.assert_close(mixed, problem.target.with_weights(weights)(problem.x), **TOLERANCE)
+
+
 def test_watching_and_replacing_leave_the_target_as_it_was(problem):
     before = problem.target.fingerprint
     _, captures = capture(problem.target, problem.x)

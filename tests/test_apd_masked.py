@@ -66,10 +66,13 @@ def test_all_components_together_are_a_target_with_their_sum_as_weights(problem)
 
 
 @pytest.mark.usefixtures("way")
-def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, pairs):
+@pytest.mark.parametrize("rest", [0.0, 0.3])
+def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, pairs, rest):
     """Through the masked pass, the sum of the components and the factor bound alike."""
     components, outputs = problem.components, oracles.forward(problem.module, problem.x)
-    outputs_now, captures = masked_captures(problem.target, components, problem.x, pairs)
+    outputs_now, captures = masked_captures(problem.target, components, problem.x, pairs, rest)
+    run_alone = oracles.masked_run(problem, mask, rest).detach()
+    torch.testing.assert_close(outputs_now.detach(), run_alone, **TOLERANCE)
     error = (outputs_now - outputs).square().mean()
     errors = torch.autograd.grad(COEFFICIENTS[1] * error, [c.y for c in captures])
     gaps = components.residual(problem.target)
@@ -80,7 +83,7 @@ def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, 
             sizes(components), COEFFICIENTS[2] * mask.double().mean(0), P
         ),
     )
-    slow = iter(oracles.training_gradient(problem, mask, COEFFICIENTS, P))
+    slow = iter(oracles.training_gradient(problem, mask, COEFFICIENTS, P, rest))
     for site, factors in components.factors.items():
         for size in (2, components.count):
             starts = range(0, components.count, size)

@@ -78,12 +78,22 @@ def test_the_decomposition_narrows_to_what_the_search_found():
         assert found.held == 0.8
 
 
-def test_in_the_end_k_rises_until_the_output_is_exact_or_a_quarter_is_active():
+def test_in_the_end_k_rises_until_the_output_is_exact_or_far_more_is_active_than_expected():
     late = Phase(False, 90, 100)
     assert settled(0.0001, late, 1.0).active == 1
-    for config in (CONFIG, Config(steps=1000, active=1.0)):
+    expected = 1 / (1 - CONFIG.separation ** (1 / 3))
+    for config, most in [(CONFIG, 4 * expected), (Config(steps=1000, active=1.0), 4)]:
         raised = settled(0.5, late, 1.0, config)
-        assert (raised.active, raised.held) == (COMPONENTS / 4, 1)
+        assert raised.active == pytest.approx(most)
+        assert raised.held == 1
+    assert settled(0.5, late, 15.0).active == COMPONENTS / 4
+
+
+def test_what_is_not_used_fades_out_while_k_narrows():
+    rests = [Phase(False, step, 1000).rest(CONFIG) for step in (0, 75, 150, 299, 300, 301, 999)]
+    assert rests == pytest.approx([1, 0.75, 0.5, 1 / 300, 0, 0, 0])
+    assert Phase(True, 10, 1000).rest(CONFIG) == 0
+    assert Phase(False, 0, 1000).rest(Config(narrowing=0)) == 0
 
 
 def test_a_given_k_is_held_whatever_the_error():
