@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
@@ -65,3 +67,22 @@ def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
     digest = hashlib.sha256(f"{x.dtype} {tuple(x.shape)}".encode())
     digest.update(x.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def row_hashes(x: Shaped[Tensor, "n *shape"]) -> Int[Tensor, "n"]:
+    """64 bits of every row's values: those of equal rows are equal."""
+    rows = x.cpu().contiguous().reshape(len(x), -1).view(torch.uint8).numpy()
+    hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
+    return torch.tensor(np.frombuffer(b"".join(hashes), dtype=np.int64))
+
+
+def others(x: Shaped[Tensor, "n *shape"], hashes: Int[Tensor, "rows"]) -> Int[np.ndarray, "others"]:
+    """The rows that are not among those with these hashes; of equal rows, those beyond as many."""
+    left = Counter(hashes.tolist())
+    found = list[int]()
+    for row, own in enumerate(row_hashes(x).tolist()):
+        if left[own]:
+            left[own] -= 1
+        else:
+            found.append(row)
+    return np.array(found, dtype=np.int64)

@@ -22,7 +22,7 @@ from apd.explanation import Explained, as_array, explain, explain_positions
 from apd.inputs import Arrays, pack
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
-from apd.reference import fingerprint_of
+from apd.reference import fingerprint_of, others, row_hashes
 from apd.setup import set_up
 from apd.store import Saved, claim, read_run, write_run
 from apd.surgery import Operated, ablate, only, sum_of
@@ -75,11 +75,11 @@ class Run(Saved):
         return digest.hexdigest()
 
     def unseen_rows(self, reference: Shaped[np.ndarray, "n *shape"]) -> Int[np.ndarray, "unseen"]:
-        """The rows of a reference that the components were not trained on."""
-        rows = np.arange(len(reference))
-        if fingerprint_of(self.target.prepare(reference)) != self.reference_fingerprint:
-            return rows
-        return np.setdiff1d(rows, self.rows.numpy())
+        """The rows of any reference that the components were not trained on, told by their values.
+
+        Of equal rows, as many as were trained on count as those.
+        """
+        return others(self.target.prepare(reference), self.trained_on)
 
     def explain(self, x: Shaped[np.ndarray, "n *shape"], output: str | int) -> Explained:
         """Outputs, and what components and inputs contributed to them at first order, as arrays.
@@ -228,7 +228,15 @@ def decompose(
             if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
                 write_checkpoint(directory, training, steps, belongs_to)
                 saved_at = time.monotonic()
-    run = Run(target, training.components, config, ready.rows, fingerprint, steps)
+    run = Run(
+        target=target,
+        components=training.components,
+        config=config,
+        rows=ready.rows,
+        trained_on=row_hashes(ready.trained_on),
+        reference_fingerprint=fingerprint,
+        steps=steps,
+    )
     if directory is not None:
         run.save(directory)
         (directory / CHECKPOINT).unlink(missing_ok=True)

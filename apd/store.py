@@ -3,7 +3,7 @@
 run.json                manifest, written last: versions, fingerprints, settings, graph, hashes
 target.safetensors      the target's tensors
 components.safetensors  U and V of every site
-training.safetensors    the reference rows trained on, and every step's record
+training.safetensors    the reference rows trained on, their hashes, and every step's record
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from apd.target import Target
 from apd.train import Step
 
 FORMAT = "apd run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 MANIFEST = "run.json"
 TARGET = "target.safetensors"
@@ -40,12 +40,23 @@ TRAINING = "training.safetensors"
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """What a finished run directory holds."""
+    """What a finished run directory holds.
+
+    Attributes:
+        target: the network.
+        components: what it was decomposed into.
+        config: the settings.
+        rows: the rows of the reference that were trained on.
+        trained_on: the hashes of their values (`apd.reference.row_hashes`).
+        reference_fingerprint: of the whole reference.
+        steps: every step's record.
+    """
 
     target: Target
     components: Components
     config: Config
     rows: Int[Tensor, "rows"]
+    trained_on: Int[Tensor, "rows"]
     reference_fingerprint: str
     steps: list[Step]
 
@@ -79,7 +90,12 @@ def write_run(directory: Path, saved: Saved) -> None:
     write_tensors(directory / TARGET, dict(saved.target.state))
     write_tensors(directory / COMPONENTS, factor_tensors(saved.components))
     write_tensors(
-        directory / TRAINING, {"rows": saved.rows, "history": history_tensor(saved.steps)}
+        directory / TRAINING,
+        {
+            "rows": saved.rows,
+            "trained_on": saved.trained_on,
+            "history": history_tensor(saved.steps),
+        },
     )
     write_json(
         directory / MANIFEST,
@@ -120,6 +136,7 @@ def read_run(directory: Path) -> Saved:
             components=components_from(read_tensors(directory / COMPONENTS), target),
             config=Config.of(manifest["config"]),
             rows=training["rows"],
+            trained_on=training["trained_on"],
             reference_fingerprint=manifest["reference_fingerprint"],
             steps=steps_from(training["history"]),
         )

@@ -36,7 +36,8 @@ class Step:
     Attributes:
         step: its number, from 0.
         faithfulness, minimality, simplicity: the losses over the target's scales (dimensionless: 1
-            is what no components give, and for simplicity what typical mechanisms give).
+            is what no components give, and for simplicity what typical mechanisms give). That of
+            minimality is of the pass as run, with what has not faded out (`Phase.rest`).
         active: components an input was run on, k; under the objective lp, those that counted.
         reconstruction: the loss of the hidden outputs, over what no components give.
         amounts: what stands for s_c(x), summed over components: k, or the L_p loss.

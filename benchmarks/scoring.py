@@ -123,7 +123,7 @@ def fitted(problem: Problem, device: str) -> Detector:
     components = begin(target, config).components
     nothing = torch.zeros(0, dtype=torch.int64)
     last = Step(0, faithfulness=1.0, minimality=1.0, simplicity=1.0, active=ACTIVE)
-    run = Run(target, components, config, nothing, "", [last])
+    run = Run(target, components, config, nothing, nothing, "", [last])
     return Detector.fit(run, reference.cpu().numpy())
 
 

@@ -112,9 +112,12 @@ def network(name: str) -> Problem:
 
 
 def run_of(problem: Problem) -> apd.Run:
-    return apd.Run(
-        problem.target, problem.components, apd.Config(), torch.arange(2), "reference", []
-    )
+    return run_from(problem.target, problem.components)
+
+
+def run_from(target: apd.Target, components: apd.Components) -> apd.Run:
+    rows = torch.arange(2)
+    return apd.Run(target, components, apd.Config(), rows, rows, "reference", [])
 
 
 def evaluated(problem: Problem, mask: torch.Tensor) -> dict[str, np.ndarray]:
@@ -211,7 +214,7 @@ def test_what_cannot_be_exported_is_refused_by_name(case):
     x = numbers(28)(5, *shape)
     target = apd.Target.of(make(), x)
     components = random_components(target, 3, 1, numbers(29))
-    run = apd.Run(target, components, apd.Config(), torch.arange(2), "reference", [])
+    run = run_from(target, components)
     with pytest.raises(TargetError, match=words):
         Network(Writer(SINGLE), run, "x")
 

@@ -255,7 +255,7 @@ def test_every_objective_trains(trained, name):
     first, *_, last = trained[name]
     assert first["faithfulness"] > 0.5
     assert last["faithfulness"] < 0.01
-    assert last["minimality"] < 0.1 * first["minimality"]
+    assert last["minimality"] < 0.1  # of what no components leave
 
 
 def test_the_penalty_makes_attributions_sparse(trained):

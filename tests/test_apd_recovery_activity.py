@@ -21,6 +21,7 @@ def test_components_are_chosen_batch_by_batch_as_at_the_end_of_training(name):
         problem.components,
         config,
         torch.arange(9),
+        torch.arange(9),
         "",
         [Step(0, 0.0, 0.0, 0.0, active=1.95)],
     )

@@ -105,6 +105,7 @@ def test_infinite_constants_come_back(tmp_path):
         ),
         Config(),
         torch.arange(3),
+        torch.arange(3),
         "",
         [],
     )
@@ -115,7 +116,7 @@ def test_infinite_constants_come_back(tmp_path):
 def test_a_run_is_safetensors_and_json_alone(saved):
     assert names(saved) == FILES
     content = manifest(saved)
-    assert content["format_version"] == 1
+    assert content["format_version"] == 2
     assert content["seed"] == content["config"]["seed"] == 3
     for key in ("package_version", "target_fingerprint", "reference_fingerprint", "sites", "graph"):
         assert content[key]
@@ -159,7 +160,7 @@ def test_what_is_no_run_directory_is_refused(tmp_path):
     assert "there is no run directory" in refusal(tmp_path / "file")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
 def test_another_format_version_is_refused(saved, version):
     rewrite(saved, {**manifest(saved), "format_version": version})
     assert f"format version {version}" in refusal(saved)
