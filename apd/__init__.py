@@ -3,13 +3,15 @@
     run = apd.decompose(target, reference)     # an nn.Module and inputs you trust
     run.save("runs/mine"); apd.load("runs/mine")
 
-Read on in `run` (the whole way round), `train` (one step), `attribution`, `sites`, `target`.
+Read on in `decomposition` (the whole way round), `train` (one step), `attribution`, `sites`,
+`target`.
 """
 
 from apd import recovery
 from apd.checkpoint import is_unfinished
 from apd.components import Components
 from apd.config import Config
+from apd.decomposition import decompose
 from apd.errors import (
     ApdError,
     ComponentError,
@@ -21,7 +23,7 @@ from apd.errors import (
 from apd.estimate import Estimate, estimate
 from apd.exported import load_exported
 from apd.factory import load_factory
-from apd.run import Run, decompose, load
+from apd.run import Run, load
 from apd.store import is_run
 from apd.target import Target
 from apd.train import Step

@@ -71,7 +71,7 @@ def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
 
 def row_hashes(x: Shaped[Tensor, "n *shape"]) -> Int[Tensor, "n"]:
     """64 bits of every row's values: those of equal rows are equal."""
-    rows = x.cpu().contiguous().reshape(len(x), -1).view(torch.uint8).numpy()
+    rows = x.cpu().contiguous()[:, None].flatten(1).view(torch.uint8).numpy()
     hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
     return torch.tensor(np.frombuffer(b"".join(hashes), dtype=np.int64))
 

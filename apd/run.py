@@ -1,10 +1,9 @@
-"""A run: one target, decomposed; made by `decompose`, kept in a directory, asked by a detector."""
+"""A run: one target, decomposed; kept in a directory, asked by a detector."""
 
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,25 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor, nn
 
 from apd.block import rows_at_once
-from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoint
-from apd.config import Config
 from apd.explanation import Explained, as_array, explain, explain_positions
 from apd.inputs import Arrays, pack
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
-from apd.reference import fingerprint_of, others, row_hashes
-from apd.setup import set_up
-from apd.store import Saved, claim, read_run, write_run
+from apd.reference import others
+from apd.store import Saved, read_run, write_run
 from apd.surgery import Operated, ablate, only, sum_of
 from apd.target import Target
 from apd.threads import threads_for
-from apd.train import Step, train
-from apd.training import begin
-
-CHECKPOINT_EVERY_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class Run(Saved):
 
         Of equal rows, as many as were trained on count as those.
         """
-        return others(self.target.prepare(reference), self.trained_on)
+        return others(self.target.prepare(reference), self.hashes)
 
     def explain(self, x: Shaped[np.ndarray, "n *shape"], output: str | int) -> Explained:
         """Outputs, and what components and inputs contributed to them at first order, as arrays.
@@ -182,65 +173,6 @@ class Run(Saved):
             RunError: a run is there already, or the directory cannot be written.
         """
         write_run(Path(directory), self)
-
-
-def decompose(
-    target: nn.Module | Target,
-    reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,
-    config: Config | None = None,
-    *,
-    directory: Path | str | None = None,
-    progress: Callable[[Step], None] | None = None,
-) -> Run:
-    """Decompose a network's weights into components (APD, Braun et al. 2025, arXiv 2501.14926).
-
-    Args:
-        target: the network; it is copied, and left as it is.
-        reference: trusted inputs, by name where the network takes several; a seeded share of them
-            (`Config.decompose`) is trained on, and the run remembers which.
-        config: the settings.
-        directory: where to keep a checkpoint while training and the run when done. Training goes
-            on from a checkpoint found there, to bit for bit the same components.
-        progress: called with the record of every step.
-
-    Raises:
-        TargetError: the network cannot be decomposed.
-        ReferenceError: the reference is too small or is not finite.
-        RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
-    """
-    ready = set_up(target, reference, config or Config())
-    target, config = ready.target, ready.config
-    fingerprint = fingerprint_of(ready.x)
-    directory = Path(directory) if directory is not None else None
-    belongs_to = identity(target, fingerprint, config)
-    if directory is not None:
-        claim(directory)
-    if directory is not None and (directory / CHECKPOINT).is_file():
-        training, steps = read_checkpoint(directory, target, config, belongs_to)
-    else:
-        training, steps = begin(target, config), list[Step]()
-    saved_at = time.monotonic()
-    with threads_for(target, training.components.count * config.rank, config.batch_size):
-        for step in train(target, ready.trained_on, config, training):
-            steps.append(step)
-            if progress is not None:
-                progress(step)
-            if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-                write_checkpoint(directory, training, steps, belongs_to)
-                saved_at = time.monotonic()
-    run = Run(
-        target=target,
-        components=training.components,
-        config=config,
-        rows=ready.rows,
-        trained_on=row_hashes(ready.trained_on),
-        reference_fingerprint=fingerprint,
-        steps=steps,
-    )
-    if directory is not None:
-        run.save(directory)
-        (directory / CHECKPOINT).unlink(missing_ok=True)
-    return run
 
 
 def load(directory: Path | str) -> Run:

@@ -47,7 +47,7 @@ class Saved:
         components: what it was decomposed into.
         config: the settings.
         rows: the rows of the reference that were trained on.
-        trained_on: the hashes of their values (`apd.reference.row_hashes`).
+        hashes: of those rows' values (`apd.reference.row_hashes`).
         reference_fingerprint: of the whole reference.
         steps: every step's record.
     """
@@ -56,7 +56,7 @@ class Saved:
     components: Components
     config: Config
     rows: Int[Tensor, "rows"]
-    trained_on: Int[Tensor, "rows"]
+    hashes: Int[Tensor, "rows"]
     reference_fingerprint: str
     steps: list[Step]
 
@@ -93,7 +93,7 @@ def write_run(directory: Path, saved: Saved) -> None:
         directory / TRAINING,
         {
             "rows": saved.rows,
-            "trained_on": saved.trained_on,
+            "hashes": saved.hashes,
             "history": history_tensor(saved.steps),
         },
     )
@@ -136,7 +136,7 @@ def read_run(directory: Path) -> Saved:
             components=components_from(read_tensors(directory / COMPONENTS), target),
             config=Config.of(manifest["config"]),
             rows=training["rows"],
-            trained_on=training["trained_on"],
+            hashes=training["hashes"],
             reference_fingerprint=manifest["reference_fingerprint"],
             steps=steps_from(training["history"]),
         )

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.closing import report
 from cli.errors import InputError
 from cli.files import STDOUT
 from cli.flags import flagging, share
 from cli.reporting import suffixed
 from cli.speech import Json, Quiet, put
-from cli.summary import Discoveries, Summary, report
+from cli.summary import Discoveries, Summary
 
 if TYPE_CHECKING:
     import numpy as np

@@ -283,7 +283,7 @@ class StopError(Exception):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_an_interrupted_training_ends_as_the_uninterrupted_one(name, tmp_path, monkeypatch):
     """Stopped before and after components are settled, at step 12 of 20."""
-    monkeypatch.setattr("apd.run.CHECKPOINT_EVERY_S", -1.0)
+    monkeypatch.setattr("apd.decomposition.CHECKPOINT_EVERY_S", -1.0)
     target, x = make_target("mlp")[1], numbers(120)(150, 5)
     config = Config(components=8, rank=2, steps=20, batch_size=32, hidden=("2.*",), **GIVEN[name])
 

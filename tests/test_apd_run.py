@@ -14,7 +14,7 @@ from torch.nn.functional import linear
 
 import apd
 import apd.block
-import apd.run
+import apd.decomposition
 import mad
 from apd import Config, ReferenceError, RunError, TargetError
 from apd.reference import training_rows
@@ -193,6 +193,7 @@ def test_rows_trained_on_are_known_wherever_they_are(case):
         unseen = [k for k, row in enumerate(rows) if row not in trained_on]
         assert run.unseen_rows(x[rows]).tolist() == unseen
     assert run.unseen_rows(x + 1e-9).tolist() == list(range(150))
+    assert run.unseen_rows(x[:0]).tolist() == []
     more = np.concatenate([numbers(112)(20, 5).numpy(), x])
     unseen = [n for n in range(170) if n - 20 not in trained_on]
     assert run.unseen_rows(more).tolist() == unseen
@@ -419,7 +420,7 @@ def uninterrupted():
 
 def stop_at(last: int, directory: Path, monkeypatch) -> Path:
     """Train until after the checkpoint before that step."""
-    monkeypatch.setattr(apd.run, "CHECKPOINT_EVERY_S", -1.0)
+    monkeypatch.setattr(apd.decomposition, "CHECKPOINT_EVERY_S", -1.0)
     with pytest.raises(StopError):
         apd.decompose(
             make_problem("mlp-2").target,

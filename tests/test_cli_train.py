@@ -20,7 +20,7 @@ from cli import plan, settings
 # the seconds between checkpoints, shortened so that a short training has some
 # a process started in the background may have been told to ignore interrupts
 IMPATIENT = (
-    "import signal, sys, apd.run, cli.main; apd.run.CHECKPOINT_EVERY_S = 0.1; "
+    "import signal, sys, apd.decomposition, cli.main; apd.decomposition.CHECKPOINT_EVERY_S = 0.1; "
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
     "sys.argv[0] = 'apd'; cli.main.main()"
 )

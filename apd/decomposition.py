@@ -1,0 +1,84 @@
+"""From a network and trusted inputs to a run: training, kept safe on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoint
+from apd.config import Config
+from apd.inputs import Arrays
+from apd.reference import fingerprint_of, row_hashes
+from apd.run import Run
+from apd.setup import set_up
+from apd.store import claim
+from apd.target import Target
+from apd.threads import threads_for
+from apd.train import Step, train
+from apd.training import begin
+
+CHECKPOINT_EVERY_S = 5.0
+
+
+def decompose(
+    target: nn.Module | Target,
+    reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,
+    config: Config | None = None,
+    *,
+    directory: Path | str | None = None,
+    progress: Callable[[Step], None] | None = None,
+) -> Run:
+    """Decompose a network's weights into components (APD, Braun et al. 2025, arXiv 2501.14926).
+
+    Args:
+        target: the network; it is copied, and left as it is.
+        reference: trusted inputs, by name where the network takes several; a seeded share of them
+            (`Config.decompose`) is trained on, and the run remembers which.
+        config: the settings.
+        directory: where to keep a checkpoint while training and the run when done. Training goes
+            on from a checkpoint found there, to bit for bit the same components.
+        progress: called with the record of every step.
+
+    Raises:
+        TargetError: the network cannot be decomposed.
+        ReferenceError: the reference is too small or is not finite.
+        RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
+    """
+    ready = set_up(target, reference, config or Config())
+    target, config = ready.target, ready.config
+    fingerprint = fingerprint_of(ready.x)
+    directory = Path(directory) if directory is not None else None
+    belongs_to = identity(target, fingerprint, config)
+    if directory is not None:
+        claim(directory)
+    if directory is not None and (directory / CHECKPOINT).is_file():
+        training, steps = read_checkpoint(directory, target, config, belongs_to)
+    else:
+        training, steps = begin(target, config), list[Step]()
+    saved_at = time.monotonic()
+    with threads_for(target, training.components.count * config.rank, config.batch_size):
+        for step in train(target, ready.trained_on, config, training):
+            steps.append(step)
+            if progress is not None:
+                progress(step)
+            if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                write_checkpoint(directory, training, steps, belongs_to)
+                saved_at = time.monotonic()
+    run = Run(
+        target=target,
+        components=training.components,
+        config=config,
+        rows=ready.rows,
+        hashes=row_hashes(ready.trained_on),
+        reference_fingerprint=fingerprint,
+        steps=steps,
+    )
+    if directory is not None:
+        run.save(directory)
+        (directory / CHECKPOINT).unlink(missing_ok=True)
+    return run
