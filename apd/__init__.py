@@ -21,8 +21,8 @@ from apd.errors import (
     TargetError,
 )
 from apd.estimate import Estimate, estimate
-from apd.exported import load_exported
 from apd.factory import load_factory
+from apd.pt2 import load_exported
 from apd.run import Run, load
 from apd.store import is_run
 from apd.target import Target

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from apd.export import returned_by
 from apd.graph import Part
 from apd.inputs import pack, parts_of, unpack
 from apd.outputs import Output
+from apd.torch_export import returned_by
 
 Example = Tensor | Mapping[str, Tensor]
 

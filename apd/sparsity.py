@@ -16,7 +16,7 @@ from apd import schedules
 from apd.config import Config
 
 WIDEST_SHARE = 0.25
-MOST = 4.0
+MOST = 8.0
 PACE = 16.0
 SATURATION = 1.5
 MEMORY = 0.97

@@ -14,9 +14,9 @@ from torch.export.graph_signature import OutputKind
 
 from apd.adapted import Example, adapted, own_name
 from apd.errors import TargetError
-from apd.export import count, export, reason
 from apd.graph import CONSTANTS, Graph, Node, allowed_operator
 from apd.rewrite import rewrite
+from apd.torch_export import count, export, reason
 
 HALVES = (torch.float16, torch.bfloat16)
 ASSERTION = "aten._assert_tensor_metadata.default"

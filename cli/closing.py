@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,6 @@ def report(summary: Summary, detector: mad.Detector, run: Path, out: Path) -> No
 def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
     """Says what the numbers cannot: rows left out, and an alpha nothing can reach."""
     from cli.console import say
-    from cli.inputs import few
 
     if summary.unscored:
         rows_word = "row" if summary.unscored == 1 else "rows"
@@ -59,15 +59,13 @@ def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
 
 def drift(summary: Summary) -> str:
     """Whether the inputs as a whole differ from those calibrated on, in words."""
-    if summary.tally is None or not summary.scored:
+    from mad.reports.content import drift_found
+    from mad.reports.words import as_a_whole
+
+    found = drift_found(summary.tally, summary.scored)
+    if found is None:
         return "unknown, because nothing was scored"
-    found = summary.tally.drift()
-    scores = f"{found.direction} than" if found.drifted() else "like"
-    shares = "other" if found.shifted() else "similar"
-    return (
-        f"as a whole {scores} the calibration inputs (p = {found.p_value:.2g}), "
-        f"with {shares} predictions (p = {found.share_p_value:.2g})"
-    )
+    return f"as a whole {as_a_whole(found)}"
 
 
 def show_worst(summary: Summary, console: Console) -> None:
@@ -100,3 +98,9 @@ def leading(explanation: mad.Explanation) -> str:
 
     first = explanation.components[:SHOWN_COMPONENTS]
     return ", ".join(f"{part.component} ({bits_text(part.bits)})" for part in first)
+
+
+def few(first: Sequence[int], count: int) -> str:
+    """Row numbers in words: the first few of them, and how many more there are."""
+    more = count - len(first)
+    return ", ".join(map(str, first)) + (f" and {more} more" if more else "")

@@ -16,7 +16,7 @@ def say_what_it_takes(plan: Plan, *, trust: bool) -> None:
     import apd
     from cli.console import duration, facts, screen
     from cli.targets import device_of, gather
-    from cli.train import refuse_small
+    from cli.training import refuse_small
 
     config = apd.Config.of(dict(plan.decomposition))
     material = gather(plan, trust=trust)

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -129,60 +129,6 @@ def read(path: Path, key: str | None = None) -> Array:
         InputError: one sentence naming the file and what is wrong with it.
     """
     return look(path, key).whole()
-
-
-def fitting(inputs: Inputs, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
-    """The inputs as a target takes them, a chunk at a time.
-
-    Args:
-        inputs: rows of inputs in a file.
-        shape: the shape of one input.
-        dtype: what the target takes.
-
-    Raises:
-        InputError: the rows have another shape, or the numbers are of another kind; when called,
-            not when iterated.
-    """
-    if inputs.shape[1:] != shape:
-        raise InputError(
-            f"{inputs.path} has inputs of {words(inputs.shape[1:])}, "
-            f"but the target takes {words(shape)}"
-        )
-    as_kind(np.empty(0, inputs.header.dtype), inputs.path, dtype)
-    return (as_kind(chunk, inputs.path, dtype) for chunk in inputs.chunks())
-
-
-def as_kind(array: Array, path: Path, dtype: np.dtype[Any]) -> Array:
-    """The array in another precision of the same kind of number.
-
-    Raises:
-        InputError: it holds another kind of number.
-    """
-    numbers = "iu" if dtype.kind in "iu" else dtype.kind
-    if array.dtype.kind not in numbers:
-        raise InputError(
-            f"{path} holds {array.dtype} values, but the target takes {dtype}; "
-            f"convert them first, for example with x.astype('{dtype}')"
-        )
-    with np.errstate(over="ignore"):
-        return array.astype(dtype, copy=False)
-
-
-def words(shape: tuple[int, ...]) -> str:
-    """The shape of one input as people say it."""
-    match shape:
-        case ():
-            return "a single number"
-        case (features,):
-            return f"{features} feature{'s' * (features != 1)}"
-        case _:
-            return f"shape {' x '.join(map(str, shape))}"
-
-
-def few(first: Sequence[int], count: int) -> str:
-    """Row numbers in words: the first few of them, and how many more there are."""
-    more = count - len(first)
-    return ", ".join(map(str, first)) + (f" and {more} more" if more else "")
 
 
 def _choose(path: Path, keys: list[str], key: str | None) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cli.errors import InputError
-from cli.inputs import Array, Inputs, arrays, as_kind, fitting, look, words
+from cli.fitting import as_kind, fitting, words
+from cli.inputs import Array, Inputs, arrays, look
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,6 +15,7 @@ from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
 from cli import errors, inputs
+from cli.fitting import words
 from cli.named import taken
 from cli.reporting import decomposed
 from cli.rows import Rows
@@ -124,8 +125,8 @@ def from_json(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
         ) from error
     if len(rows) == 0 or rows.shape[1:] != shape:
         raise errors.InputError(
-            f"the request has inputs of {inputs.words(rows.shape[1:])}, "
-            f"but the target takes {inputs.words(shape)}"
+            f"the request has inputs of {words(rows.shape[1:])}, "
+            f"but the target takes {words(shape)}"
         )
     if dtype.kind in "iu" and not (rows == np.rint(rows)).all():
         raise errors.InputError(f"the request holds fractions, but the target takes {dtype}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli import inputs, mode
 from cli.errors import InputError
+from cli.fitting import as_kind
 from cli.plan import Plan, is_factory
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _onnx(plan: Plan, path: Path) -> Material:
 
     module, reference = load_onnx(path), Path(plan.reference)
     kind = numpy_type(module.input_dtype)
-    array = inputs.as_kind(inputs.read(reference, plan.key), reference, kind)
+    array = as_kind(inputs.read(reference, plan.key), reference, kind)
     judge, rows = verify(module, path, array)
     say(screen(), f"Imported {path}: on {rows} of these inputs it computes what {judge} computes.")
     return Material(module, array, None)
@@ -181,12 +182,12 @@ def _named(module: nn.Module, path: Path, name: str) -> inputs.Array:
     """One of several arrays; those of truth values, such as masks, are taken as they are."""
     array = inputs.read(path, name)
     is_mask = array.dtype.kind == "b"
-    return array if is_mask else inputs.as_kind(array, path, _input_type(module, array))
+    return array if is_mask else as_kind(array, path, _input_type(module, array))
 
 
 def _reference(module: nn.Module, path: Path, key: str | None) -> inputs.Array:
     array = inputs.read(path, key)
-    return inputs.as_kind(array, path, _input_type(module, array))
+    return as_kind(array, path, _input_type(module, array))
 
 
 def _input_type(module: nn.Module, array: inputs.Array) -> np.dtype[Any]:

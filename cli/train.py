@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from cli import runs, settings
 from cli.errors import InputError
 from cli.plan import FILE as RECORD
-from cli.plan import Plan, absolute, from_file, record, recorded
+from cli.plan import Plan, absolute, from_file, recorded
 from cli.speech import Json, Quiet, put
 
 if TYPE_CHECKING:
@@ -167,6 +166,7 @@ def work(
     from cli.console import alerts, say, screen
     from cli.targets import gather
     from cli.trained import summarise
+    from cli.training import decomposed, fitted
 
     console = screen()
     try:
@@ -203,63 +203,3 @@ def how_to_go_on(run: Path) -> str:
     if runs.is_unfinished(run):
         return f"go on with `apd train --resume --out {run}`"
     return "nothing was begun, so there is nothing to resume"
-
-
-def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
-    """The finished decomposition, from wherever the run directory has got to."""
-    import torch
-
-    import apd
-    from cli.console import progress
-    from cli.targets import device_of
-    from cli.trained import losses_of
-
-    config = apd.Config.of(dict(plan.decomposition))
-    if apd.is_run(run):
-        return apd.load(run)
-    refuse_small(len(material.reference), config)
-    device = device_of(plan.device)
-    with progress("training", config.steps, "steps") as report:
-
-        def on_step(step: apd.Step) -> None:
-            if not (run / RECORD).exists():
-                record(plan, run)
-            report(step.step + 1, losses_of(step))
-
-        return apd.decompose(
-            material.module.to(device),
-            torch.as_tensor(material.reference).to(device),
-            config,
-            directory=run,
-            progress=on_step,
-        )
-
-
-def refuse_small(rows: int, config: apd.Config) -> None:
-    """Refuses, before any training, a reference whose three parts would be too small.
-
-    Raises:
-        InputError: with how many inputs it takes.
-    """
-    from mad.detector import FEWEST_CALIBRATION, FEWEST_PROFILE, PROFILE_SHARE
-
-    def is_enough(n: int) -> bool:
-        left = n - max(1, round(config.decompose * n))
-        profile = round(PROFILE_SHARE * left)
-        return profile >= FEWEST_PROFILE and left - profile >= FEWEST_CALIBRATION
-
-    if not is_enough(rows):
-        needed = next(n for n in itertools.count(rows) if is_enough(n))
-        raise InputError(
-            f"the reference has {rows} inputs; at least {needed} are needed, "
-            "to decompose, to profile and to calibrate on"
-        )
-
-
-def fitted(decomposition: apd.Run, material: Material, run: Path) -> mad.Detector:
-    """The detector, saved with its run."""
-    import mad
-
-    detector = mad.Detector.fit(decomposition, material.reference)
-    detector.save(run)
-    return detector

@@ -48,10 +48,9 @@ class Detector(Scorer):
 
         Args:
             decomposition: the decomposed network.
-            reference: trusted inputs [n, ...], a tensor or an array; given the reference of the
-                decomposition, all of it and in its order, its other rows are used. Rows trained on
-                are not known again in another order or in a part of it, and p-values that rest on
-                them are too small.
+            reference: trusted inputs [n, ...], a tensor or an array. Rows trained on are known by
+                their values: those of a reference that was scaled or rounded in between are not,
+                and p-values that rest on them are too small.
             explain: which output to explain: "predicted" (each input's largest), "all", or the
                 index of one.
             calibration: "pooled" or "per-class": whether p-values hold over all inputs, or within
@@ -70,7 +69,7 @@ class Detector(Scorer):
         check_finite(x, "the reference")
         check_output(decomposition, explain, x)
         first, second = parted(decomposition.unseen_rows(x), seed)
-        if len(first) < FEWEST_PROFILE or len(second) < FEWEST_CALIBRATION:
+        if not enough(first, second):
             raise ReferenceError(
                 f"the reference is too small: it leaves {len(first)} inputs to profile and "
                 f"{len(second)} to calibrate, and {FEWEST_PROFILE} and "
@@ -186,3 +185,8 @@ def parted(rows: Int[np.ndarray, "n"], seed: int) -> tuple[NDArray[np.int64], ND
     drawn = np.random.default_rng(seed).permutation(rows)
     count = round(PROFILE_SHARE * len(rows))
     return drawn[:count], drawn[count:]
+
+
+def enough(first: Int[np.ndarray, "n"], second: Int[np.ndarray, "m"]) -> bool:
+    """Whether there are as many rows to profile and to calibrate as it takes."""
+    return len(first) >= FEWEST_PROFILE and len(second) >= FEWEST_CALIBRATION

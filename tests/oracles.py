@@ -372,18 +372,21 @@ class Gaussian:
         z, group, groups: the rows.
         own: a group's own share in its covariance.
         large: groups that have a covariance of their own.
-        least: what a coordinate is taken to vary by, times an average one.
+        alike: whether all coordinates have the unit of an average one.
     """
 
-    def __init__(self, z, group, groups, own=None, large=None, least=1e-3):
+    def __init__(self, z, group, groups, own=None, large=None, alike=False):
         self.large = [k for k in range(groups) if sum(group == k) >= 25] if large is None else large
         self.means = group_means(z, group, groups)
         deviations = np.stack([row - self.means[k] for row, k in zip(z, group, strict=True)])
         spread = deviations.std(0)
         average = math.sqrt(np.mean(spread**2))
-        self.scale = np.array([max(s, least * average) for s in spread])
-        self.lacking = np.diag([1 - s**2 / max(s, least * average) ** 2 for s in spread])
-        self.own = shortest(z, group, groups, least) if own is None else own
+        if alike:
+            self.scale, self.lacking = np.array([average] * len(spread)), 1e-6 * np.eye(len(spread))
+        else:
+            self.scale = np.array([max(s, 1e-3 * average) for s in spread])
+            self.lacking = np.diag([1 - s**2 / max(s, 1e-3 * average) ** 2 for s in spread])
+        self.own = shortest(z, group, groups) if own is None else own
         self.shared = ledoit_wolf(deviations / self.scale) + self.lacking
         self.covariance = []
         for k in range(groups):
@@ -399,22 +402,22 @@ class Gaussian:
         return distance / math.log(2) + 0.5 * math.log2(ratio)
 
 
-def shortest(z: np.ndarray, group: np.ndarray, groups: int, least: float = 1e-3) -> float:
+def shortest(z: np.ndarray, group: np.ndarray, groups: int) -> float:
     """The own share under which held-out rows are the shortest on average."""
     return min(
         (0.0, 0.25, 0.5, 0.75, 0.9),
-        key=lambda own: np.mean(held_out(z, group, groups, own, least)[0]),
+        key=lambda own: np.mean(held_out(z, group, groups, own)[0]),
     )
 
 
 def held_out(
-    z: np.ndarray, group: np.ndarray, groups: int, own: float, least: float = 1e-3
+    z: np.ndarray, group: np.ndarray, groups: int, own: float
 ) -> tuple[list[float], list[int]]:
     """The lengths of rows that the code was not fitted on, and their groups."""
     large = [k for k in range(groups) if sum(group == k) >= 25]
     lengths, of = [], []
     for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
-        fold = Gaussian(z[rows], group[rows], groups, own, large, least)
+        fold = Gaussian(z[rows], group[rows], groups, own, large)
         lengths += [fold.length(row, k) for row, k in zip(z[others], group[others], strict=True)]
         of += group[others].tolist()
     return lengths, of

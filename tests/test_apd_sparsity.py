@@ -82,7 +82,7 @@ def test_in_the_end_k_rises_until_the_output_is_exact_or_far_more_is_active_than
     late = Phase(False, 90, 100)
     assert settled(0.0001, late, 1.0).active == 1
     expected = 1 / (1 - CONFIG.separation ** (1 / 3))
-    for config, most in [(CONFIG, 4 * expected), (Config(steps=1000, active=1.0), 4)]:
+    for config, most in [(CONFIG, 8 * expected), (Config(steps=1000, active=1.0), 8)]:
         raised = settled(0.5, late, 1.0, config)
         assert raised.active == pytest.approx(most)
         assert raised.held == 1

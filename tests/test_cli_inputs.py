@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_cli_main import assert_one_sentence, call
 
-from cli import inputs
+from cli import closing, fitting, inputs
 from cli.errors import InputError
 
 F4 = np.dtype("float32")
@@ -158,7 +158,7 @@ def test_damage_far_into_a_file_is_noticed_when_it_is_reached(how, tmp_path, mon
 
 
 def fitted(x, path, shape, dtype) -> list[np.ndarray]:
-    return list(inputs.fitting(inputs.look(save(path, x=x)), shape, dtype))
+    return list(fitting.fitting(inputs.look(save(path, x=x)), shape, dtype))
 
 
 def test_chunks_come_in_the_targets_precision(tmp_path):
@@ -171,12 +171,12 @@ def test_chunks_come_in_the_targets_precision(tmp_path):
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
 def test_integers_do_not_fit_a_float_target(dtype, tmp_path):
     with pytest.raises(InputError, match=rf"{dtype} .*float32.*astype\('float32'\)"):
-        inputs.fitting(inputs.look(save(tmp_path / "x.npz", x=X.astype(dtype))), (4,), F4)
+        fitting.fitting(inputs.look(save(tmp_path / "x.npz", x=X.astype(dtype))), (4,), F4)
 
 
 def test_floats_do_not_fit_an_integer_target(tmp_path):
     with pytest.raises(InputError, match=r"float32 .*int64"):
-        inputs.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), (4,), np.dtype("int64"))
+        fitting.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), (4,), np.dtype("int64"))
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,10 @@ def test_floats_do_not_fit_an_integer_target(tmp_path):
 )
 def test_another_shape_does_not_fit(shape, words, tmp_path):
     with pytest.raises(InputError, match=f"4 features.*takes {words}"):
-        inputs.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), shape, F4)
+        fitting.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), shape, F4)
 
 
 def test_many_rows_are_named_briefly():
-    assert inputs.few([4], 1) == "4"
-    assert inputs.few([0, 1, 2], 3) == "0, 1, 2"
-    assert inputs.few([0, 1, 2], 5) == "0, 1, 2 and 2 more"
+    assert closing.few([4], 1) == "4"
+    assert closing.few([0, 1, 2], 3) == "0, 1, 2"
+    assert closing.few([0, 1, 2], 5) == "0, 1, 2 and 2 more"

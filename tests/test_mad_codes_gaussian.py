@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.model_selection import KFold
 
 from mad.codes import GaussianCode, WideCode
+from mad.codes.spread import common_scale, own_scales
 
 N, D, K = 110, 7, 4
 
@@ -207,22 +208,35 @@ def test_coordinates_that_never_varied_cost_bits_once_they_do(data, columns):
     assert (wide.bits(odd) > wide.bits(z)).all()
 
 
-@pytest.mark.parametrize("n", [40, 4000])
-def test_a_coordinate_is_taken_to_vary_by_some_share_of_an_average_one(n):
-    """However many rows there are in which it does not."""
-    z = np.random.default_rng(8).normal(size=(n, D)) * [1, 2, 0.5, 3, 1, 0, 1e-3]
-    group = np.arange(n) % 2
-    code, average = GaussianCode.fit(z, group, 2, least=0.3), math.sqrt(np.mean(z.var(0)))
-    for j in (5, 6):
-        np.testing.assert_allclose(code.variance[:, j], (0.3 * average) ** 2, rtol=0.3)
-    assert code.variance[0, 3] > average**2
-
-
-def test_codes_of_coordinates_of_a_least_scale_are_those_of_the_loops(data):
+@pytest.mark.parametrize("own", [0.0, 0.5, 1.0])
+def test_codes_of_coordinates_of_one_unit_are_those_of_the_loops(data, own):
     z, group = data
-    code, slow = GaussianCode.fit(z, group, K, 0.3), oracles.Gaussian(z, group, K, least=0.3)
-    assert np.diag(slow.lacking).max() > 0.5
+    code = GaussianCode.fit(z, group, K, common_scale, [own])
+    slow = oracles.Gaussian(z, group, K, own=own, alike=True)
     np.testing.assert_allclose(code.lengths(z, group)[0], lengths(slow, z, group))
+
+
+def test_of_coordinates_of_one_unit_those_that_hardly_vary_count_for_less():
+    """What is shrunk, is shrunk towards the variance of an average one."""
+    z = np.random.default_rng(8).normal(size=(40, D)) * [1, 2, 0.5, 3, 1, 0, 1e-3]
+    group = np.arange(len(z)) % 2
+    odd = np.zeros((1, D))
+    odd[0, 6] = 0.01
+    costs = [
+        GaussianCode.fit(z, group, 2, scales).lengths(odd, group[:1])[0][0]
+        for scales in (own_scales, common_scale)
+    ]
+    assert costs[0] > 20 > 1 > costs[1]
+
+
+def test_a_group_that_never_varied_has_a_covariance_of_its_own_all_the_same():
+    rng = np.random.default_rng(9)
+    z, group = rng.normal(size=(80, D)), np.arange(80) % 2
+    z[group == 1] = 0.5
+    code = GaussianCode.fit(z, group, 2, common_scale, [1.0])
+    found = code.bits(z, group)[0]
+    assert np.isfinite(found).all()
+    assert (code.bits(z + 0.1, group)[0][group == 1] > found[group == 1]).all()
 
 
 def test_more_coordinates_than_rows_can_be_coded():

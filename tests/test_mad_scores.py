@@ -213,7 +213,7 @@ def test_input_bits_are_a_code_of_the_shares_of_what_came_in_given_the_predictio
         np.stack([row / sum(abs(each) for each in row) for row in e.input_effects])
         for e in (reference, fresh)
     )
-    gaussian = oracles.Gaussian(told, reference.prediction, OUTPUTS, least=1.0)
+    gaussian = oracles.Gaussian(told, reference.prediction, OUTPUTS, own=1.0, alike=True)
     slow = [gaussian.length(new[n], fresh.prediction[n]) for n in range(30)]
     found = score.bits(fresh)
     typical = score.code.typical[fresh.prediction]

@@ -22,8 +22,8 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
     are rows, flattened or not; NaN and infinity are refused, where `mad.Detector` marks them.
 
     `fit` profiles and calibrates on trusted inputs. Rows that the decomposition was trained on are
-    left out only where it is given the whole reference of the decomposition as it was; in folds of
-    it, or behind a step that alters it, they are not, and p-values come out too small.
+    left out, in folds of them too; behind a step that alters them they are not known, and p-values
+    come out too small.
 
     Args:
         decomposition: a `mad.Decomposition`, or a function that makes one of the inputs to fit; as

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from mad.codes.spread import LOG2_E, SMALLEST_SCALE, Spread, folds
+from mad.codes.spread import LOG2_E, Scales, Spread, folds, own_scales
 
 OWN_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 FEWEST_ROWS = 25
@@ -20,8 +21,8 @@ class GaussianCode:
 
     A group of `FEWEST_ROWS` rows or more has the covariance (1 - own) S + own S_k, where S is that
     of all rows' deviations and S_k that of its own rows', both shrunk; the others have S
-    (regularised discriminant analysis, Friedman 1989). Of `OWN_SHARES` it is the share under which
-    rows that the code was not fitted on are the shortest.
+    (regularised discriminant analysis, Friedman 1989). Of the shares it may have it is the one
+    under which rows that the code was not fitted on are the shortest.
 
     Attributes:
         means: the mean of every group; a group of n rows borrows from the overall mean as from one
@@ -47,7 +48,8 @@ class GaussianCode:
         z: Float[np.ndarray, "n D"],
         group: Int[np.ndarray, "n"],
         groups: int,
-        least: float = SMALLEST_SCALE,
+        scales: Scales = own_scales,
+        own_shares: Sequence[float] = OWN_SHARES,
     ) -> GaussianCode:
         """Fit the code to reference vectors, its own share and typical lengths to held-out ones.
 
@@ -55,18 +57,19 @@ class GaussianCode:
             z: the vectors.
             group: the group of each.
             groups: how many there are.
-            least: what a coordinate is taken to vary by at least, times what an average one does.
+            scales: the units of the coordinates, in which covariances are shrunk to alike ones.
+            own_shares: what `own` may be.
         """
         large = np.flatnonzero(np.bincount(group, minlength=groups) >= FEWEST_ROWS)
         own_ones = large if (1 + len(large)) * z.shape[1] ** 2 <= MOST_NUMBERS else large[:0]
-        shares = OWN_SHARES if len(own_ones) else OWN_SHARES[:1]
+        shares = own_shares if len(own_ones) else own_shares[:1]
         held_out = {own: np.empty(len(z)) for own in shares}
         for rows, others in folds(len(z)):
-            spread = Spread.of(z[rows], group[rows], groups, own_ones, least)
+            spread = Spread.of(z[rows], group[rows], groups, own_ones, scales)
             for own, lengths in held_out.items():
                 lengths[others] = cls._of(spread, own).lengths(z[others], group[others])[0]
         own = min(shares, key=lambda share: held_out[share].mean())
-        code = cls._of(Spread.of(z, group, groups, own_ones, least), own)
+        code = cls._of(Spread.of(z, group, groups, own_ones, scales), own)
         typical = np.full(groups, np.median(held_out[own]))
         for k in large:
             typical[k] = np.median(held_out[own][group == k])

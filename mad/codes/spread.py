@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +15,16 @@ FOLDS = 5
 PRIOR_ROWS = 1.0
 SMALLEST_SCALE = 1e-3
 
+# of deviations: what to divide each coordinate by, and a variance to take it to have beside its own
+Scales = Callable[[Float[np.ndarray, "n D"]], tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]]
+
 
 class Spread(NamedTuple):
     """What the rows of several groups tell of their distributions.
 
     Attributes:
         means: of every group, borrowing from the overall mean.
-        scale: every coordinate's standard deviation from its group's mean.
+        scale: what every coordinate is divided by.
         kind: which of the covariances every group has.
         covariance: in units of the scales, of all rows' deviations first, then of the rows of every
             group that has one of its own.
@@ -38,12 +42,12 @@ class Spread(NamedTuple):
         group: Int[np.ndarray, "n"],
         groups: int,
         own: Int[np.ndarray, "large"],
-        least: float,
+        scales: Scales,
     ) -> Spread:
         """Estimate them; `own` are the groups that have a covariance of their own."""
         means = group_means(z, group, groups)
         deviations = z - means[group]
-        scale, lacking = scales(deviations, least)
+        scale, lacking = scales(deviations)
         kind = np.zeros(groups, dtype=np.int64)
         kind[own] = 1 + np.arange(len(own))
         rows = [deviations / scale, *(deviations[group == k] / scale for k in own)]
@@ -58,18 +62,31 @@ def group_means(
     return (member.T @ z + PRIOR_ROWS * z.mean(0)) / (member.sum(0)[:, None] + PRIOR_ROWS)
 
 
-def scales(
-    deviations: Float[np.ndarray, "n D"], least: float
+def own_scales(
+    deviations: Float[np.ndarray, "n D"],
 ) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
     """Every coordinate's standard deviation, and the variance it lacks of 1 in units of it.
 
-    A coordinate that hardly varies is taken to vary by `least` times what an average one does, and
-    lacks what it does not; where none varies, by 1.
+    A coordinate that hardly varies is taken to vary by `SMALLEST_SCALE` times what an average one
+    does, and lacks what it does not; where none varies, by 1.
     """
     spread = deviations.std(0)
-    floor = least * np.sqrt(np.mean(spread**2))
+    floor = SMALLEST_SCALE * np.sqrt(np.mean(spread**2))
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
     return scale, 1 - (spread / scale) ** 2
+
+
+def common_scale(
+    deviations: Float[np.ndarray, "n D"],
+) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
+    """The standard deviation of an average coordinate, for all, and `SMALLEST_SCALE` squared.
+
+    Where none varies, 1 and 1.
+    """
+    average = float(np.sqrt(np.mean(deviations.std(0) ** 2)))
+    beside = SMALLEST_SCALE**2 if average > 0 else 1.0
+    alike = np.ones(deviations.shape[1])
+    return alike * (average or 1.0), alike * beside
 
 
 def ledoit_wolf(deviations: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "D D"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from mad.codes.spread import LOG2_E, SMALLEST_SCALE, folds, ledoit_wolf, scales
+from mad.codes.spread import LOG2_E, folds, ledoit_wolf, own_scales
 
 MOST_DIRECTIONS = 64
 
@@ -44,7 +44,7 @@ class WideCode:
     @classmethod
     def _of(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
         mean = z.mean(0)
-        scale, lacking = scales(z - mean, SMALLEST_SCALE)
+        scale, lacking = own_scales(z - mean)
         covariance = ledoit_wolf((z - mean) / scale) + np.diag(lacking)
         variances, vectors = np.linalg.eigh(covariance)
         others = max(1, len(scale) - MOST_DIRECTIONS)

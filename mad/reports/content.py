@@ -10,6 +10,7 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from mad.detector import Detector
+from mad.drift import Tally
 from mad.reports.cards import Directing, cards
 from mad.reports.curves import histogram, p_values
 from mad.reports.gathered import Gathered, component_columns
@@ -68,7 +69,7 @@ def report_of(
 
 def judged(gathered: Gathered, flagging: Flagging) -> Verdict:
     """The verdict on the batch."""
-    drift = drift_found(gathered)
+    drift = drift_found(gathered.tally, gathered.scored)
     expected = expected_false_alarms(gathered, flagging)
     counts = gathered.scored, gathered.flagged
     return Verdict(
@@ -92,11 +93,11 @@ def expected_false_alarms(gathered: Gathered, flagging: Flagging) -> float | Non
     return gathered.calibration.flagged_at_most(flagging.alpha) * gathered.scored
 
 
-def drift_found(gathered: Gathered) -> DriftFound | None:
+def drift_found(tally: Tally | None, scored: int) -> DriftFound | None:
     """Whether the batch as a whole differs, where that can be said."""
-    if gathered.tally is None or gathered.scored == 0:
+    if tally is None or scored == 0:
         return None
-    found = gathered.tally.drift()
+    found = tally.drift()
     return DriftFound(
         scores_differ=found.drifted(),
         direction=found.direction,

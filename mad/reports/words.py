@@ -74,9 +74,14 @@ def drifted(drift: DriftFound | None) -> str:
     """Whether the batch as a whole differs."""
     if drift is None:
         return "whether the batch as a whole differs from the calibration inputs is not known"
+    return f"as a whole the batch is {as_a_whole(drift)}"
+
+
+def as_a_whole(drift: DriftFound) -> str:
+    """How a batch differs from what was calibrated on, or that it does not."""
     scores = f"{drift.direction} than" if drift.scores_differ else "like"
     shares = "other" if drift.predictions_differ else "similar"
     return (
-        f"as a whole the batch is {scores} the calibration inputs (p = {drift.p_value:.2g}), "
+        f"{scores} the calibration inputs (p = {drift.p_value:.2g}), "
         f"with {shares} predictions (p = {drift.predictions_p_value:.2g})"
     )

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float
 
 from mad.codes import GaussianCode
+from mad.codes.spread import common_scale
 from mad.evidence import Evidence
 from mad.scores.score import Bits, Score
 
 TINY = 1e-30
-SMALLEST_SCALE = 1.0
+ITS_OWN = (1.0,)
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,10 @@ class InputBits(Score):
     that they read: all components together, where attribution bits have all coordinates together.
     This needs no decomposition, and tells mechanisms apart by what they look at. Two-sided.
 
-    A coordinate the reference hardly read is taken to vary as an average one does, so that it
-    counts for as much as it matters to the prediction, and not for being new.
+    A class has the covariance of its own shares alone: what the others are read off would make room
+    for whatever a changed input of this one is read off. All coordinates are in one unit, so that
+    one that the reference hardly read counts for as much as it matters to the prediction, and not
+    for being new.
     """
 
     code: GaussianCode
@@ -33,8 +36,8 @@ class InputBits(Score):
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> InputBits:
         """Fit the code to the reference's shares."""
         groups = reference.outputs.shape[1]
-        code = GaussianCode.fit(shares(reference), reference.prediction, groups, SMALLEST_SCALE)
-        return cls(code)
+        z, prediction = shares(reference), reference.prediction
+        return cls(GaussianCode.fit(z, prediction, groups, common_scale, ITS_OWN))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
