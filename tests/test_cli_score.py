@@ -216,7 +216,7 @@ def test_what_is_said_of_many_inputs_is_what_their_rows_say(here, tmp_path, trai
     worst = sorted(flagged, key=lambda row: -float(row["score_bits"]))[:5]
     shown = [line.split() for line in out.split("components (bits)")[-1].splitlines()[1:6]]
     assert [line[:2] for line in shown] == [
-        [row["index"], f"{float(row['score_bits']):.1f}"] for row in worst
+        [row["index"], f"{float(row['score_bits']):,.1f}"] for row in worst
     ]
 
 

@@ -76,8 +76,8 @@ def test_inputs_that_cannot_be_scored_fail(fitted, clean, odd, broken):
 def test_a_detector_is_calm_on_clean_inputs_and_not_on_others(fitted, clean, odd, kind):
     detector = fitted.calibrating(kind)
     assert_calm(detector, clean, alpha=0.1)
-    said = refusal(assert_calm, detector, odd, alpha=0.1)
-    flags = detector.score(odd).p_value <= 0.1
+    said = refusal(assert_calm, detector, 2 * odd, alpha=0.1)
+    flags = detector.score(2 * odd).p_value <= 0.1
     assert "at alpha 0.1" in said
     if kind == "pooled":
         assert said.startswith(f"{flags.sum()} of 80 clean inputs are flagged")
