@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,20 +14,14 @@ from cli.files import write_whole
 from cli.score import share
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
-    from numpy.typing import NDArray
 
     import apd
     import mad
 
 SUFFIX = ".onnx"
 INPUT = "x"
-ROWS = 256
-TOLERANCE = 1e-4
-UNDECIDED = 1e-5
 PRECISIONS = ("float32", "float64")
-ERRORS = 3
 USAGE = (
     "Inputs are rows, and need not be finite. Flag the rows whose p_value is at most alpha: of "
     "trusted inputs at most a share alpha is, on average; an alpha below finest_alpha flags none. "
@@ -35,21 +29,6 @@ USAGE = (
     "where calibration is per-class, those count whose calibration_prediction is the input's, if "
     "there are 19 or more."
 )
-
-
-class Checked(NamedTuple):
-    """On how many inputs a file was tried, how far off it was at most, and how many were too close.
-
-    Attributes:
-        rows: inputs compared.
-        off: the largest difference of any bits, relative to them or to one bit.
-        undecided: inputs left out, a component of which is so near to being active that rounding
-            decides.
-    """
-
-    rows: int
-    off: float
-    undecided: int
 
 
 def suffixed(path: Path) -> Path:
@@ -90,12 +69,13 @@ def export(
         raise OutputError(f"{out} cannot be written: there is no directory {out.parent}")
     import mad
     from cli import runs
+    from cli.agreement import check
     from cli.console import facts, say, screen
 
     run = run or runs.newest_ready()
     detector = mad.load(run)
     content = model_of(detector, alpha).SerializeToString()
-    checked = check(content, detector)
+    checked = check(content, INPUT, detector, decomposition_of(detector))
     write_whole(out, lambda stream: stream.write(content))
     console = screen()
     say(console, f"Wrote the scorer of {run} to {out}.")
@@ -187,66 +167,3 @@ def metadata(detector: mad.Detector, run: apd.Run, alpha: float) -> dict[str, st
         "calibration_prediction": json.dumps(detector.calibration.prediction.tolist()),
         "component_rates": json.dumps(detector.rates.round(6).tolist()),
     }
-
-
-def check(content: bytes, detector: mad.Detector) -> Checked:
-    """Compares a file's numbers with the detector's on inputs the detector was calibrated on.
-
-    Raises:
-        OutputError: they differ by more than `TOLERANCE`, or onnxruntime cannot run the file.
-    """
-    import numpy as np
-
-    run = decomposition_of(detector)
-    x = detector.calibrated[:ROWS]
-    got = evaluated(content, run.target.prepare(x).cpu().numpy())
-    expected = detector.score(x)
-    strength = np.abs(detector.evidence(x).attributions)
-    threshold = float(detector.profile.threshold)
-    decided = (np.abs(strength - threshold) > UNDECIDED * threshold).all(1)
-    if not decided.any():
-        raise OutputError(
-            "nothing was written: rounding decides what is active on every trusted input, so there "
-            "is nothing to compare the scorer on"
-        )
-    given = {"bits": expected.bits, **expected.terms}
-    every = {name: relative(got[name], bits)[decided] for name, bits in given.items()}
-    named = np.take_along_axis(got["component_bits"], expected.components, 1)
-    every["component_bits"] = relative(named, expected.component_bits)[decided]
-    worst = max(every, key=lambda name: float(every[name].max(initial=0)))
-    off = float(every[worst].max(initial=0))
-    if not off <= TOLERANCE:
-        raise OutputError(
-            f"nothing was written: in onnxruntime the scorer's {worst} are off by {off:.1g}, "
-            f"relatively, where {TOLERANCE:g} is allowed"
-        )
-    p = detector.calibration.p_values(got["bits"], got["prediction"].astype(np.int64))
-    if not np.array_equal(p, got["p_value"]):
-        raise OutputError("nothing was written: in onnxruntime the scorer's p-values are others")
-    return Checked(int(decided.sum()), off, int((~decided).sum()))
-
-
-def relative(got: NDArray[np.floating], expected: NDArray[np.floating]) -> NDArray[np.floating]:
-    """How far bits are off, relative to what they should be, or to one bit where that is more."""
-    import numpy as np
-
-    return np.abs(got - expected) / np.maximum(np.abs(expected), 1)
-
-
-def evaluated(content: bytes, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """A file's outputs in onnxruntime, by name.
-
-    Raises:
-        OutputError: onnxruntime cannot run it.
-    """
-    import onnxruntime
-
-    options: Any = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS
-    try:
-        session: Any = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, {INPUT: x}), strict=True))
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise OutputError(f"nothing was written: onnxruntime cannot run it: {reason}") from error

@@ -83,10 +83,9 @@ def common_scale(
 
     Where none varies, 1 and 1.
     """
-    average = float(np.sqrt(np.mean(deviations.std(0) ** 2)))
-    beside = SMALLEST_SCALE**2 if average > 0 else 1.0
-    alike = np.ones(deviations.shape[1])
-    return alike * (average or 1.0), alike * beside
+    ones = np.ones(deviations.shape[1])
+    average = np.sqrt(np.mean(deviations.std(0) ** 2))
+    return (average * ones, SMALLEST_SCALE**2 * ones) if average > 0 else (ones, ones)
 
 
 def ledoit_wolf(deviations: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "D D"]:
