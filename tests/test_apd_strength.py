@@ -9,9 +9,10 @@ from problems import NAMES, Formula, make_problem, numbers, random_components
 from torch import nn
 from torch.nn.functional import linear, relu
 
-from apd import Target, strength
-from apd.affine import nonlinear_calls, stages
+from apd import Target
 from apd.strength import Backward, Forward, Projected, strength_of
+from apd.strength.affine import nonlinear_calls, stages
+from apd.strength.maps import Linear
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 OF_VECTORS = [name for name in NAMES if name.startswith(("mlp", "partial", "tms", "matmul"))]
@@ -48,6 +49,24 @@ class Residual(nn.Module):
         return linear(x, self.head)
 
 
+class Skipping(nn.Module):
+    """A nonlinear call's result that is read by a block and, as it is, meets what that block adds.
+
+    Four hidden units lead to nine outputs, so that there are fewer numbers behind them.
+    """
+
+    def __init__(self, draw):
+        super().__init__()
+        shapes = {"first": (7, 6), "inner": (4, 7), "back": (7, 4), "head": (9, 7)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(0.5 * draw(*shape)))
+
+    def forward(self, x):
+        x = relu(linear(x, self.first))
+        x = x + linear(torch.tanh(linear(x, self.inner)), self.back)
+        return linear(torch.sigmoid(x), self.head)
+
+
 class Products(nn.Module):
     """A nonlinear call on two values at once: not a chain of elementwise calls."""
 
@@ -76,11 +95,13 @@ def test_forward_is_exact(name):
     torch.testing.assert_close(outputs, problem.target(problem.x), **TOLERANCE)
 
 
-def test_forward_follows_every_path_through_a_residual_stream():
+@pytest.mark.parametrize("network", [Residual, Skipping])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_forward_follows_every_path_through_a_residual_stream(network, rank):
     draw = numbers(81)
     x = draw(9, 6)
-    target = Target.of(Residual(draw).double(), x)
-    components = random_components(target, 7, 2, draw)
+    target = Target.of(network(draw).double(), x)
+    components = random_components(target, 7, rank, draw)
     _, slow = Backward(target)(components, x, generator())
     _, fast = forward(target, x[:1])(components, x, generator())
     torch.testing.assert_close(fast, slow, **TOLERANCE)
@@ -102,7 +123,7 @@ def test_nonlinear_calls_ahead_of_the_decomposed_weights_are_no_stages():
 @pytest.mark.parametrize("at_once", [1, 500])
 def test_any_number_of_inputs_at_a_time_gives_the_same(monkeypatch, at_once):
     problem = make_problem("mlp-2")
-    monkeypatch.setattr(strength, "NUMBERS_AT_ONCE", at_once)
+    monkeypatch.setattr("apd.strength.forward.NUMBERS_AT_ONCE", at_once)
     way = forward(problem.target, problem.x[:1])
     _, fast = way(problem.components, problem.x, generator())
     torch.testing.assert_close(fast, exact("mlp-2"), **TOLERANCE)
@@ -117,6 +138,25 @@ def test_stages_are_the_nonlinear_calls_that_components_reach_and_the_outputs():
     *_, last = (target.weight(site) for site in target.sites)
     torch.testing.assert_close(next(iter(places[-1].calls.values())), last)
     torch.testing.assert_close(next(iter(places[0].uses.values())), torch.eye(7).double())
+
+
+def test_a_stage_is_direct_where_one_call_s_result_is_all_there_is():
+    """TMS's ReLU is at its outputs; what a block adds to is not all there is."""
+    tms = make_problem("tms-1")
+    assert [place.direct for place in stages(tms.target, tms.x[:1])] == [False, True]
+    draw = numbers(85)
+    x = draw(3, 6)
+    skipping = stages(Target.of(Skipping(draw).double(), x), x[:1])
+    assert [place.direct for place in skipping] == [False, False, False, False]
+
+
+@pytest.mark.parametrize("values", [3, 5, 8])
+def test_squared_norms_are_those_of_the_values_however_many(values):
+    draw = numbers(86)
+    t, matrix = draw(4, 6, 9), draw(4, 5, values)
+    expected = (t[:, :, 2:7] @ matrix).square().sum(-1)
+    own = Linear(slice(2, 7), matrix)
+    torch.testing.assert_close(own.squared_norms(t), expected, **TOLERANCE)
 
 
 def test_sequences_images_and_products_of_two_values_have_no_stages():

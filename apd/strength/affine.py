@@ -1,7 +1,7 @@
 """The target as constant linear maps between its nonlinear calls.
 
 Between one elementwise nonlinearity and the next a network is affine, and its Jacobian there is the
-same for every input. `stages` finds these maps once; `apd.strength` then pushes components
+same for every input. `stages` finds these maps once; `Forward` then pushes components
 through them instead of inputs.
 """
 
@@ -45,14 +45,15 @@ class Stage:
         node: the nonlinear call's name; empty at the outputs.
         width: k, the numbers per input there.
         uses: use's node -> the Jacobian of the place with respect to the use's output.
-        calls: earlier nonlinear call's node -> the Jacobian with respect to its result; None
-            stands for the identity.
+        calls: earlier nonlinear call's node -> the Jacobian with respect to its result.
+        direct: whether all there is at the place is the result of one such call, as it is.
     """
 
     node: str
     width: int
     uses: dict[str, Float[Tensor, "k _o"]]
-    calls: dict[str, Float[Tensor, "k _h"] | None]
+    calls: dict[str, Float[Tensor, "k _h"]]
+    direct: bool
 
 
 def stages(target: Target, row: Shaped[Tensor, "1 *shape"]) -> list[Stage] | None:
@@ -119,15 +120,14 @@ def stage(name: str, place: Tensor, sources: dict[str, Tensor], uses: set[str]) 
         for source, jacobian in zip(sources, jacobians, strict=True)
         if jacobian is not None
     }
+    calls = {source: map for source, map in reached.items() if source not in uses}
+    direct = len(reached) == 1 and any(torch.equal(map, eye) for map in calls.values())
     return Stage(
         name,
         place.shape[1],
         {source: map for source, map in reached.items() if source in uses},
-        {
-            source: None if map.shape == eye.shape and torch.equal(map, eye) else map
-            for source, map in reached.items()
-            if source not in uses
-        },
+        calls,
+        direct,
     )
 
 

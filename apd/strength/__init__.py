@@ -1,0 +1,13 @@
+"""How strongly every component acts on every input: A_c(x), worked out the cheapest way.
+
+`Backward` is exact for any network, at a cost that grows with the outputs; `Forward` is exact for
+networks of vectors with elementwise nonlinearities, at a cost that does not grow with the outputs
+where they lie behind a narrow layer; `Projected` estimates, at a cost that is flat in the outputs.
+"""
+
+from apd.strength.backward import Backward, Projected
+from apd.strength.choice import strength_of
+from apd.strength.forward import Forward
+from apd.strength.strength import Strength
+
+__all__ = ["Backward", "Forward", "Projected", "Strength", "strength_of"]
