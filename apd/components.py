@@ -44,6 +44,14 @@ class Components:
         """theta* - sum_c P_c at every site: what no component owns."""
         return {site: target.weight(site) - total for site, total in self.sum().items()}
 
+    def norm_shares(self, target: Target) -> dict[str, Float[Tensor, "C"]]:
+        """||P_c,l|| / ||W_l|| of every component at every site, without forming any weights."""
+        return {
+            site: ((f.U @ f.U.mT) * (f.V @ f.V.mT)).sum((1, 2)).clamp(min=0).sqrt()
+            / target.weight(site).norm()
+            for site, f in self.factors.items()
+        }
+
     def ranks(self, tolerance: float = 1e-2) -> Float[Tensor, "C"]:
         """Effective rank of every component, summed over sites.
 

@@ -10,7 +10,7 @@ from cli.errors import InputError
 from cli.inputs import Array, Inputs
 
 
-def fitting(inputs: Inputs, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
+def fitted(inputs: Inputs, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
     """The inputs as a target takes them, a chunk at a time.
 
     Args:
@@ -45,6 +45,12 @@ def as_kind(array: Array, path: Path, dtype: np.dtype[Any]) -> Array:
         )
     with np.errstate(over="ignore"):
         return array.astype(dtype, copy=False)
+
+
+def numpy_type(dtype: Any) -> np.dtype[Any]:
+    """The numpy type of a torch type; float32 for half precision, which is computed in it."""
+    name = str(dtype).removeprefix("torch.")
+    return np.dtype("float32" if name in ("bfloat16", "float16") else name)
 
 
 def words(shape: tuple[int, ...]) -> str:

@@ -51,7 +51,7 @@ def inspect(
     run = run or runs.newest_ready()
     found, detector = apd.load(run), mad.load(run)
     toy = toy_in(run, found)
-    shares = norm_shares(found)
+    shares = found.components.norm_shares(found.target)
     if json:
         put(told(found, detector))
     console = screen()
@@ -141,15 +141,6 @@ def loss_rows(steps: list[apd.Step]) -> list[tuple[str, ...]]:
         )
         for i in chosen
     ]
-
-
-def norm_shares(run: apd.Run) -> dict[str, Tensor]:
-    """||P_c,l|| / ||W_l|| of every component at every site, without forming P_c,l."""
-    return {
-        name: ((f.U @ f.U.mT) * (f.V @ f.V.mT)).sum((1, 2)).clamp(min=0).sqrt()
-        / run.target.weight(name).norm()
-        for name, f in run.components.factors.items()
-    }
 
 
 def component_rows(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cli.errors import InputError
-from cli.fitting import as_kind, fitting, words
+from cli.fitting import as_kind, fitted, numpy_type, words
 from cli.inputs import Array, Inputs, arrays, look
 
 if TYPE_CHECKING:
@@ -63,13 +63,11 @@ def taken(path: Path, key: str | None, target: apd.Target) -> Taken:
         InputError: they cannot be used; when called, not when iterated, unless the file is damaged
             further on.
     """
-    from cli.targets import numpy_type
-
     parts = target.graph.parts
     if not parts:
         inputs = look(path, key)
         dtype = numpy_type(target.input_dtype)
-        return Taken(inputs.shape[0], fitting(inputs, target.input_shape, dtype))
+        return Taken(inputs.shape[0], fitted(inputs, target.input_shape, dtype))
     if key is not None:
         names = ", ".join(part.name for part in parts)
         raise InputError(f"the target takes the arrays {names} of {path}; leave out --key")
@@ -87,8 +85,6 @@ def part_of(path: Path, part: Part) -> Inputs:
     Raises:
         InputError: it is not there, or has another shape or kind of number.
     """
-    from cli.targets import numpy_type
-
     inputs = look(path, part.name)
     if inputs.shape[1:] != part.shape:
         raise InputError(
@@ -102,7 +98,6 @@ def part_of(path: Path, part: Part) -> Inputs:
 def packed(parts: tuple[Part, ...], found: list[Inputs]) -> Iterator[Array]:
     """The rows of several arrays together, as many of each at a time."""
     from apd.inputs import pack
-    from cli.targets import numpy_type
 
     at_once = min(inputs.rows_at_once for inputs in found)
     for chunks in zip(*(inputs.chunks(at_once) for inputs in found), strict=True):

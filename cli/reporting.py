@@ -149,8 +149,8 @@ def looked_at(
     """
     from math import prod
 
+    from cli.fitting import numpy_type
     from cli.named import taken
-    from cli.targets import numpy_type
     from mad.reports import wanted
 
     target = decomposed(detector).target

@@ -15,13 +15,12 @@ from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 
 from cli import errors, inputs
-from cli.fitting import words
+from cli.fitting import numpy_type, words
 from cli.named import taken
 from cli.reporting import decomposed
 from cli.rows import Rows
 from cli.score import tabulate
 from cli.served import Served
-from cli.targets import numpy_type
 
 if TYPE_CHECKING:
     import mad

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cli import inputs, mode
 from cli.errors import InputError
-from cli.fitting import as_kind
+from cli.fitting import as_kind, numpy_type
 from cli.plan import Plan, is_factory
 
 if TYPE_CHECKING:
@@ -210,14 +210,6 @@ def looks_up(module: nn.Module) -> bool:
     return any(isinstance(m, torch.nn.Embedding) for m in module.modules()) or any(
         node.target is torch.ops.aten.embedding.default for node in called
     )
-
-
-def numpy_type(dtype: Any) -> np.dtype[Any]:
-    """The numpy type of a torch type; float32 for half precision, which is computed in it."""
-    import numpy as np
-
-    name = str(dtype).removeprefix("torch.")
-    return np.dtype("float32" if name in ("bfloat16", "float16") else name)
 
 
 def device_of(name: str) -> torch.device:

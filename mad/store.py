@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,8 @@ from mad.calibration import CALIBRATIONS, name_of
 from mad.decomposition import Decomposition
 from mad.errors import StoreError
 from mad.profile import Profile
+from mad.scorer import Scorer
 from mad.scores import SCORES
-
-if TYPE_CHECKING:
-    from mad.detector import Detector
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
@@ -33,7 +31,7 @@ Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
 
-def write(directory: Path, detector: Detector) -> None:
+def write(directory: Path, detector: Scorer) -> None:
     """Write a detector, and its decomposition where the directory holds none.
 
     Raises:

@@ -52,6 +52,15 @@ def test_inner_products_are_those_of_the_weights(problem):
     )
 
 
+def test_norm_shares_are_norms_of_the_weights_over_the_target_s(problem):
+    weights = oracles.all_weights(problem)
+    parameters = dict(problem.module.named_parameters())
+    for site, shares in problem.components.norm_shares(problem.target).items():
+        whole = parameters[site].detach().norm()
+        slow = torch.stack([weight[site].norm() / whole for weight in weights])
+        torch.testing.assert_close(shares, slow)
+
+
 def test_singular_values_are_those_of_the_weights(problem):
     weights = oracles.all_weights(problem)
     for site, factors in problem.components.factors.items():

@@ -158,7 +158,7 @@ def test_damage_far_into_a_file_is_noticed_when_it_is_reached(how, tmp_path, mon
 
 
 def fitted(x, path, shape, dtype) -> list[np.ndarray]:
-    return list(fitting.fitting(inputs.look(save(path, x=x)), shape, dtype))
+    return list(fitting.fitted(inputs.look(save(path, x=x)), shape, dtype))
 
 
 def test_chunks_come_in_the_targets_precision(tmp_path):
@@ -171,12 +171,12 @@ def test_chunks_come_in_the_targets_precision(tmp_path):
 @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
 def test_integers_do_not_fit_a_float_target(dtype, tmp_path):
     with pytest.raises(InputError, match=rf"{dtype} .*float32.*astype\('float32'\)"):
-        fitting.fitting(inputs.look(save(tmp_path / "x.npz", x=X.astype(dtype))), (4,), F4)
+        fitting.fitted(inputs.look(save(tmp_path / "x.npz", x=X.astype(dtype))), (4,), F4)
 
 
 def test_floats_do_not_fit_an_integer_target(tmp_path):
     with pytest.raises(InputError, match=r"float32 .*int64"):
-        fitting.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), (4,), np.dtype("int64"))
+        fitting.fitted(inputs.look(save(tmp_path / "x.npz", x=X)), (4,), np.dtype("int64"))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_floats_do_not_fit_an_integer_target(tmp_path):
 )
 def test_another_shape_does_not_fit(shape, words, tmp_path):
     with pytest.raises(InputError, match=f"4 features.*takes {words}"):
-        fitting.fitting(inputs.look(save(tmp_path / "x.npz", x=X)), shape, F4)
+        fitting.fitted(inputs.look(save(tmp_path / "x.npz", x=X)), shape, F4)
 
 
 def test_many_rows_are_named_briefly():

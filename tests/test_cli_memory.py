@@ -13,7 +13,7 @@ from itertools import repeat
 from pathlib import Path
 import numpy as np
 from cli import inputs, rows
-from cli.fitting import fitting
+from cli.fitting import fitted
 from cli.score import scored
 from cli.summary import Summary
 from mad import Detector
@@ -42,7 +42,7 @@ def score(directory, n, suffix):
     del x
     Path("/proc/self/clear_refs").write_text("5")
     before = resident()
-    chunks = fitting(inputs.look(directory / "x.npz"), (40,), np.dtype("float32"))
+    chunks = fitted(inputs.look(directory / "x.npz"), (40,), np.dtype("float32"))
     summary = Summary(0.01)
     rows.write(scored(detector, chunks, n, summary), directory / f"out{suffix}")
     assert summary.seen == n

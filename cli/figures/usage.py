@@ -10,7 +10,6 @@ from matplotlib.ticker import PercentFormatter
 from cli.figures.sheet import AMOUNTS, BLUE, sheet
 from cli.figures.subject import Subject
 from cli.figures.words import words
-from cli.inspect import norm_shares
 
 SITES = 16
 NAMED = 40
@@ -24,8 +23,12 @@ def missing(subject: Subject) -> str | None:
 def draw(subject: Subject) -> Figure:
     """The figure."""
     alive = subject.alive()
-    shares = {site: s.double().numpy()[alive] for site, s in norm_shares(subject.run).items()}
-    return of_rates(alive, subject.detector.rates[alive], shares, subject.run.components.count)
+    components = subject.run.components
+    shares = {
+        site: each.double().numpy()[alive]
+        for site, each in components.norm_shares(subject.run.target).items()
+    }
+    return of_rates(alive, subject.detector.rates[alive], shares, components.count)
 
 
 def of_rates(
