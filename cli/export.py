@@ -106,7 +106,7 @@ def model_of(detector: mad.Detector, alpha: float) -> onnx.ModelProto:
     """
     import numpy as np
 
-    from apd.exporter import Network, Writer
+    from apd.to_onnx import Network, Writer
     from mad.export import cleaned, scorer
 
     run = decomposition_of(detector)

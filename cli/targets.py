@@ -167,7 +167,7 @@ def _onnx(plan: Plan, path: Path) -> Material:
         raise InputError(f"{path} has its own weights; leave out --weights")
     if plan.reference is None:
         raise InputError(f"{path} needs inputs you trust; give them as --reference file.npz")
-    from apd.importer import load_onnx, verify
+    from apd.from_onnx import load_onnx, verify
     from cli.console import say, screen
 
     module, reference = load_onnx(path), Path(plan.reference)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_apd_importer_operators import by_onnxruntime, draw, file_of
+from test_apd_from_onnx_operators import by_onnxruntime, draw, file_of
 from test_cli_main import assert_one_sentence, call
 
 import apd
@@ -44,7 +44,7 @@ def test_a_file_is_imported_verified_decomposed_and_scored(mine, here):
 
 
 def test_nothing_is_trained_that_computes_something_else(mine, here, monkeypatch):
-    monkeypatch.setattr("apd.importer.verification.TOLERANCE", -1.0)
+    monkeypatch.setattr("apd.from_onnx.verification.TOLERANCE", -1.0)
     code, _, err = here("train", "model.onnx", "--reference", "ref.npz", "--out", "run")
     assert code == 1
     assert_one_sentence(err, "model.onnx gives other outputs here than in onnxruntime")

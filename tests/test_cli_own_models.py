@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from test_apd_importer_operators import draw, file_of
+from test_apd_from_onnx_operators import draw, file_of
 from test_cli_main import assert_one_sentence, call
 from torch import nn
 

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from problems import random_evidence
 
-from apd.exporter import Writer
+from apd.to_onnx import Writer
 from mad.calibration import PerClass, Pooled
 from mad.errors import InputError
 from mad.evidence import Evidence

@@ -15,7 +15,7 @@ TRUTH = np.dtype(np.bool_)
 
 @runtime_checkable
 class Graph(Protocol):
-    """What writes calls and constants down, and names them; `apd.exporter.Writer` does."""
+    """What writes calls and constants down, and names them; `apd.to_onnx.Writer` does."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -37,7 +37,7 @@ class Graph(Protocol):
 
 @runtime_checkable
 class Network(Protocol):
-    """A decomposed network as values of a graph; `apd.exporter.Network` is one."""
+    """A decomposed network as values of a graph; `apd.to_onnx.Network` is one."""
 
     @property
     def width(self) -> int:

@@ -1,0 +1,182 @@
+"""Uses of sites in ONNX: what rank-one parts read, write, and their writing's transpose."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from apd.errors import TargetError
+from apd.sites import ConvUse, Factors, LinearUse, TransposedUse, Use
+from apd.to_onnx.rules.convolution import geometry
+from apd.to_onnx.steps import Step
+from apd.to_onnx.writer import Writer
+
+
+@dataclass(frozen=True)
+class Parts(ABC):
+    """The parts of all components at one use, C m to each of g groups of channels.
+
+    Attributes:
+        step: the call.
+        factors: of the components at its site.
+        groups: g.
+    """
+
+    step: Step
+    factors: Factors
+    groups: int
+
+    @property
+    @abstractmethod
+    def positions(self) -> list[int]:
+        """The axes of what is read that run over positions."""
+
+    @abstractmethod
+    def read(self, w: Writer, x: str) -> str:
+        """What every part reads off x."""
+
+    @abstractmethod
+    def write(self, w: Writer, r: str) -> str:
+        """The call's result when the parts write the amounts r."""
+
+    @abstractmethod
+    def adjoint(self, w: Writer, g: str) -> str:
+        """The transpose of `write`."""
+
+    def effects(self, w: Writer, x: str, g: str) -> str:
+        """First-order effects [n, C]: read times adjoint, over positions, groups and parts."""
+        products = w.call("Mul", self.read(w, x), self.adjoint(w, g))
+        if self.positions:
+            products = w.call("ReduceSum", products, w.integers(*self.positions), keepdims=0)
+        C, m, _ = self.factors.U.shape
+        apart = w.call("Reshape", products, w.integers(-1, self.groups, C, m))
+        return w.call("ReduceSum", apart, w.integers(1, 3), keepdims=0)
+
+    def masked(self, w: Writer, x: str, mask: str) -> str:
+        """The call's result on some components alone, without its bias.
+
+        Args:
+            w: the writer.
+            x: what the weight is applied to.
+            mask: one or zero for every input and component, [n, C].
+        """
+        C, m, _ = self.factors.U.shape
+        component = np.tile(np.repeat(np.arange(C), m), self.groups)
+        on = w.call("Gather", mask, w.constant(component), axis=1)
+        if self.positions:
+            on = w.call("Unsqueeze", on, w.integers(*self.positions))
+        return self.write(w, w.call("Mul", self.read(w, x), on))
+
+
+@dataclass(frozen=True)
+class MatrixParts(Parts):
+    """Of a product x W^T: into [i, C m], out_of [C m, o].
+
+    Attributes:
+        into: what turns x into what is read.
+        out_of: what turns amounts into what is written.
+    """
+
+    into: Float[Tensor, "i k"]
+    out_of: Float[Tensor, "k o"]
+
+    @property
+    def positions(self) -> list[int]:
+        """All axes but the first and the last."""
+        return list(range(1, len(self.step.result.shape)))
+
+    def read(self, w: Writer, x: str) -> str:
+        """X into, [n, ..., C m]."""
+        return w.call("MatMul", x, w.number(self.into))
+
+    def write(self, w: Writer, r: str) -> str:
+        """R out_of."""
+        return w.call("MatMul", r, w.number(self.out_of))
+
+    def adjoint(self, w: Writer, g: str) -> str:
+        """G out_of^T."""
+        return w.call("MatMul", g, w.number(self.out_of.T))
+
+
+@dataclass(frozen=True)
+class ConvParts(Parts):
+    """Of a convolution: reading is one, with all V as kernels; writing has kernels of one place."""
+
+    @property
+    def positions(self) -> list[int]:
+        """All axes but the first two."""
+        return list(range(2, 1 + len(self.step.result.shape)))
+
+    def read(self, w: Writer, x: str) -> str:
+        """A convolution with V as kernels, the same for every group, [n, g C m, ...]."""
+        _, weight, *rest = self.step.args
+        kernels = self.factors.V.flatten(0, 1).unflatten(1, weight.shape[1:])
+        same = kernels.repeat(self.groups, *[1] * (kernels.ndim - 1))
+        return w.call("Conv", x, w.number(same), **geometry(weight, *rest[1:]))
+
+    def write(self, w: Writer, r: str) -> str:
+        """Every group along its own part of U."""
+        return self.at_each_place(w, r, self.factors.U.flatten(0, 1).T)
+
+    def adjoint(self, w: Writer, g: str) -> str:
+        """Every group with its own part of U, [n, g C m, ...]."""
+        own = self.factors.U.flatten(0, 1).unflatten(1, (self.groups, -1))
+        return self.at_each_place(w, g, own.transpose(0, 1).flatten(0, 1))
+
+    def at_each_place(self, w: Writer, x: str, matrix: Float[Tensor, "a b"]) -> str:
+        """A grouped convolution with a kernel of one place."""
+        kernels = matrix[(..., *[None] * len(self.positions))]
+        return w.call("Conv", x, w.number(kernels), group=self.groups)
+
+
+def linear(use: Use, step: Step, factors: Factors) -> Parts:
+    """The parts of x W^T."""
+    u, v = (f.flatten(0, 1) for f in factors)
+    return MatrixParts(step, factors, 1, v.T, u)
+
+
+def transposed(use: Use, step: Step, factors: Factors) -> Parts:
+    """The parts of x W."""
+    u, v = (f.flatten(0, 1) for f in factors)
+    return MatrixParts(step, factors, 1, u.T, v)
+
+
+def conv(use: Use, step: Step, factors: Factors) -> Parts:
+    """The parts of a convolution."""
+    assert isinstance(use, ConvUse)
+    return ConvParts(step, factors, use.groups)
+
+
+KINDS: Mapping[type[Use], Callable[[Use, Step, Factors], Parts]] = {
+    LinearUse: linear,
+    TransposedUse: transposed,
+    ConvUse: conv,
+}
+
+
+def parts_of(use: Use, step: Step, factors: Factors) -> Parts:
+    """The parts at a use.
+
+    Raises:
+        TargetError: it is of a kind that cannot be exported.
+    """
+    kind = KINDS.get(type(use))
+    if kind is None:
+        raise TargetError(f"the weight {use.site} is used by {step.op}, which cannot be exported")
+    return kind(use, step, Factors(*(f.detach().cpu() for f in factors)))
+
+
+def bias_of(w: Writer, parts: Parts) -> str | None:
+    """What the call adds to its result, shaped to be added; None where it adds nothing."""
+    args = parts.step.args
+    bias = args[2] if len(args) > 2 else None
+    if bias is None:
+        return None
+    assert isinstance(bias, Tensor)
+    spread = len(parts.positions) if isinstance(parts, ConvParts) else 0
+    return w.number(bias.view(-1, *[1] * spread))
