@@ -188,6 +188,16 @@ def test_the_exact_way_is_chosen_by_the_sizes():
         assert isinstance(strength_of(target, components, x[:1], 4), Projected)
 
 
+def test_a_direct_stage_costs_nothing():
+    """Six features over one hidden unit: times the identity, forward would cost more than back."""
+    draw = numbers(87)
+    x = draw(3, 6)
+    module = Formula(lambda net, x: relu(linear(linear(x, net.a), net.a.T)), a=draw(1, 6))
+    target = Target.of(module, x)
+    components = random_components(target, 40, 1, draw)
+    assert isinstance(strength_of(target, components, x[:1], None), Forward)
+
+
 @pytest.mark.parametrize("name", ["mlp-2", "tms-1", "positions-3"])
 def test_projections_are_unbiased_with_the_variance_they_state(name):
     """Mean and variance of the squares over 4,000 draws, within six standard errors."""

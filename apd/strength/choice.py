@@ -40,7 +40,7 @@ def strength_of(
     if places is None:
         return backward_way
     ranks = {use.node: components.factors[use.site].U.shape[1] for use in target.uses}
-    between = sum(jacobian.numel() for place in places for jacobian in place.calls.values())
+    between = sum(jacobian.numel() for p in places if not p.direct for jacobian in p.calls.values())
     from_uses = sum(place.width * ranks[node] for place in places for node in place.uses)
     gradients = sum(
         {node: ranks[node] * map.shape[1] for p in places for node, map in p.uses.items()}.values()

@@ -65,13 +65,17 @@ class Forward(Strength):
             return Identity(span)
         uses = {use.node: use for use in self.target.uses}
         like: Any = {"dtype": self.target.dtype, "device": self.target.device}
-        matrix = torch.zeros(components.count, span.stop, stage.width, **like)
+        matrix = torch.zeros(components.count, span.stop - span.start, stage.width, **like)
+
+        def rows(node: str) -> Tensor:
+            return matrix[:, at[node].start - span.start : at[node].stop - span.start]
+
         for node, jacobian in stage.uses.items():
             basis = uses[node].adjoint(jacobian, components.factors[uses[node].site])
-            matrix[:, at[node]] = basis.permute(1, 2, 0)
+            rows(node).copy_(basis.permute(1, 2, 0))
         for node, jacobian in stage.calls.items():
-            matrix[:, at[node]] = jacobian.T
-        return Linear(span, matrix[:, span])
+            rows(node).copy_(jacobian.T)
+        return Linear(span, matrix)
 
     def watch(
         self, components: Components, x: Shaped[Tensor, "n *shape"]
