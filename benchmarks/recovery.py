@@ -140,11 +140,17 @@ def sparsity_of(toy: toys.Toy) -> dict[str, float]:
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """Every toy at every seed, some side by side."""
-    names, seeds = zip(*product(options.toys, options.seeds), strict=True)
+    """Every toy at every seed, some side by side, those of most weights first."""
+    largest_first = sorted(options.toys, key=weights, reverse=True)
+    names, seeds = zip(*product(largest_first, options.seeds), strict=True)
     work = partial(measured, known_sparsity=options.known_sparsity)
     with ProcessPoolExecutor(PROCESSES, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         yield from pool.map(work, names, seeds)
+
+
+def weights(toy: str) -> int:
+    """How many numbers a toy's network is made of: about how long it takes."""
+    return sum(p.numel() for p in toys.catalogue.recipe(toy).architecture(0).parameters())
 
 
 def show(found: list[Row], console: Console) -> None:
@@ -201,7 +207,7 @@ def main() -> None:
         progress.print(f"{row.toy}, seed {row.seed}: {row.recovered} of {row.mechanisms}")
         if options.json:
             options.json.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
-    show(found, console)
+    show(sorted(found, key=lambda row: (options.toys.index(row.toy), row.seed)), console)
 
 
 if __name__ == "__main__":
