@@ -52,7 +52,7 @@ class Residual(nn.Module):
 class Skipping(nn.Module):
     """A nonlinear call's result that is read by a block and, as it is, meets what that block adds.
 
-    Four hidden units lead to nine outputs, so that there are fewer numbers behind them.
+    Seven units lead to nine outputs: fewer columns than there are values.
     """
 
     def __init__(self, draw):

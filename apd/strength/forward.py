@@ -42,7 +42,7 @@ class Forward(Strength):
         """Exact, for a target that has stages."""
         outputs, reads, slopes = self.watch(components, x)
         at = columns(self.stages, {node: r.shape[2] for node, r in reads.items()})
-        *maps, last = [self.map(stage, at, components) for stage in self.stages]
+        *maps, last = [self.map_to(stage, at, components) for stage in self.stages]
         width = max(own.stop for own in at.values())
         rows = min(len(x), max(1, NUMBERS_AT_ONCE // (width * components.count)))
         space = outputs.new_empty(components.count, rows, width)
@@ -52,12 +52,12 @@ class Forward(Strength):
             t = space[:, : len(x[part])]
             for node, r in reads.items():
                 t[..., at[node]] = r[part].transpose(0, 1)
-            for stage, map in zip(self.stages[:-1], maps, strict=True):
-                torch.mul(map(t), slopes[stage.node][part], out=t[..., at[stage.node]])
+            for stage, lead in zip(self.stages[:-1], maps, strict=True):
+                torch.mul(lead(t), slopes[stage.node][part], out=t[..., at[stage.node]])
             squares[:, part] = last.squared_norms(t)
         return outputs, (squares.T / outputs.shape[1]).sqrt_()
 
-    def map(self, stage: Stage, at: dict[str, slice], components: Components) -> Map:
+    def map_to(self, stage: Stage, at: dict[str, slice], components: Components) -> Map:
         """How columns lead to a stage."""
         sources = [at[node] for node in (*stage.uses, *stage.calls)]
         span = slice(min(own.start for own in sources), max(own.stop for own in sources))
