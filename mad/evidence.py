@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from mad.blocks import blocks
 from mad.decomposition import Decomposition
+from mad.predicted import Predicted
 
 MOST_EFFECTS = 512
 
@@ -36,6 +37,11 @@ class Evidence:
     masked: Float[np.ndarray, "n d"]
     without_residual: Float[np.ndarray, "n d"]
     input_effects: Float[np.ndarray, "n q"]
+
+    @property
+    def predicted(self) -> Predicted:
+        """The prediction, and how sure of it the network is."""
+        return Predicted.of(self.outputs, self.prediction)
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""

@@ -24,7 +24,7 @@ from mad.scores import SCORES
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "5"
+FORMAT_VERSION = "6"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]

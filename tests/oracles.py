@@ -19,6 +19,7 @@ from torch.func import functional_call, jvp
 
 from apd import Components
 from apd.sites import Factors
+from mad.predicted import Predicted
 
 # --- components -----------------------------------------------------------------------------
 
@@ -270,15 +271,16 @@ def matches(weight: Tensor, components: Tensor) -> list[tuple[int, float, float]
 # --- Gaussian codes -------------------------------------------------------------------------
 
 
-def group_means(z: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:
-    """The mean of every group's rows and of one further row, the overall mean."""
-    overall = z.mean(0)
-    return np.stack(
-        [
-            np.mean([*[row for row, k in zip(z, group, strict=True) if k == g], overall], axis=0)
-            for g in range(groups)
-        ]
-    )
+def class_means(z: np.ndarray, predicted: Predicted) -> np.ndarray:
+    """The mean of every class's rows, by confidence, and of one further row, the overall mean."""
+    means = []
+    for k in range(predicted.classes):
+        total, weight = z.mean(0), 1.0
+        for row, label, confidence in zip(z, predicted.label, predicted.confidence, strict=True):
+            if label == k:
+                total, weight = total + confidence * row, weight + confidence
+        means.append(total / weight)
+    return np.stack(means)
 
 
 def ledoit_wolf(deviations: np.ndarray) -> np.ndarray:
@@ -369,16 +371,23 @@ class Gaussian:
     """The code of `mad.codes.gaussian`, one row at a time.
 
     Args:
-        z, group, groups: the rows.
-        own: a group's own share in its covariance.
-        large: groups that have a covariance of their own.
+        z, predicted: the rows, and what was predicted for them.
+        own: a class's own share in its covariance.
+        large: classes that have a covariance of their own.
         alike: whether all coordinates have the unit of an average one.
     """
 
-    def __init__(self, z, group, groups, own=None, large=None, alike=False):
-        self.large = [k for k in range(groups) if sum(group == k) >= 25] if large is None else large
-        self.means = group_means(z, group, groups)
-        deviations = np.stack([row - self.means[k] for row, k in zip(z, group, strict=True)])
+    def __init__(self, z, predicted, own=None, large=None, alike=False):
+        label, classes = predicted.label, predicted.classes
+        enough = [k for k in range(classes) if sum(label == k) >= 25]
+        self.large = enough if large is None else large
+        self.means = class_means(z, predicted)
+        deviations = np.stack(
+            [
+                math.sqrt(confidence) * (row - self.means[k])
+                for row, k, confidence in zip(z, label, predicted.confidence, strict=True)
+            ]
+        )
         spread = deviations.std(0)
         average = math.sqrt(np.mean(spread**2))
         if alike:
@@ -386,40 +395,40 @@ class Gaussian:
         else:
             self.scale = np.array([max(s, 1e-3 * average) for s in spread])
             self.lacking = np.diag([1 - s**2 / max(s, 1e-3 * average) ** 2 for s in spread])
-        self.own = shortest(z, group, groups) if own is None else own
+        self.own = shortest(z, predicted) if own is None else own
         self.shared = ledoit_wolf(deviations / self.scale) + self.lacking
         self.covariance = []
-        for k in range(groups):
-            rows = (deviations / self.scale)[group == k]
+        for k in range(classes):
+            rows = (deviations / self.scale)[label == k]
             its = ledoit_wolf(rows) + self.lacking if k in self.large else self.shared
             self.covariance.append(self.own * its + (1 - self.own) * self.shared)
 
-    def length(self, row: np.ndarray, k: int) -> float:
+    def length(self, row: np.ndarray, k: int, confidence: float) -> float:
         """Bits of one row, up to a constant."""
         ratio = np.linalg.det(self.covariance[k]) / np.linalg.det(self.shared)
         deviation = (row - self.means[k]) / self.scale
-        distance = 0.5 * float(deviation @ np.linalg.inv(self.covariance[k]) @ deviation)
-        return distance / math.log(2) + 0.5 * math.log2(ratio)
+        distance = deviation @ np.linalg.inv(self.covariance[k]) @ deviation
+        return confidence * float(distance) / (2 * math.log(2)) + 0.5 * math.log2(ratio)
+
+    def lengths(self, z: np.ndarray, predicted: Predicted) -> list[float]:
+        """Those of several rows."""
+        each = zip(z, predicted.label, predicted.confidence, strict=True)
+        return [self.length(*row) for row in each]
 
 
-def shortest(z: np.ndarray, group: np.ndarray, groups: int) -> float:
+def shortest(z: np.ndarray, predicted: Predicted) -> float:
     """The own share under which held-out rows are the shortest on average."""
-    return min(
-        (0.0, 0.25, 0.5, 0.75, 0.9),
-        key=lambda own: np.mean(held_out(z, group, groups, own)[0]),
-    )
+    return min((0.0, 0.25, 0.5, 0.75, 0.9), key=lambda own: np.mean(held_out(z, predicted, own)[0]))
 
 
-def held_out(
-    z: np.ndarray, group: np.ndarray, groups: int, own: float
-) -> tuple[list[float], list[int]]:
-    """The lengths of rows that the code was not fitted on, and their groups."""
-    large = [k for k in range(groups) if sum(group == k) >= 25]
+def held_out(z: np.ndarray, predicted: Predicted, own: float) -> tuple[list[float], list[int]]:
+    """The lengths of rows that the code was not fitted on, and their classes."""
+    large = [k for k in range(predicted.classes) if sum(predicted.label == k) >= 25]
     lengths, of = [], []
     for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
-        fold = Gaussian(z[rows], group[rows], groups, own, large)
-        lengths += [fold.length(row, k) for row, k in zip(z[others], group[others], strict=True)]
-        of += group[others].tolist()
+        fold = Gaussian(z[rows], predicted.rows(rows), own, large)
+        lengths += fold.lengths(z[others], predicted.rows(others))
+        of += predicted.label[others].tolist()
     return lengths, of
 
 
@@ -459,7 +468,7 @@ class IsotropicGaussian(Gaussian):
     """The ungrouped code with all but the widest directions' variances replaced by their mean."""
 
     def __init__(self, z: np.ndarray, kept: int):
-        super().__init__(z, np.zeros(len(z), dtype=int), 1, own=0.0)
+        super().__init__(z, Predicted.alike(len(z)), own=0.0)
         D = len(self.scale)
         values, vectors = np.linalg.eig(self.shared)
         order = sorted(range(D), key=lambda j: -values[j])

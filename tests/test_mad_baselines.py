@@ -19,6 +19,7 @@ from mad.baselines import BASELINES, OFFLINE, Observed, features
 from mad.baselines.classes import ENOUGH_ROWS
 from mad.codes import GaussianCode
 from mad.errors import InputError, ReferenceError
+from mad.predicted import Predicted
 
 N, P, D, H = 120, 7, 4, (6, 5, 8)
 EVERY = {**BASELINES, **OFFLINE}
@@ -86,12 +87,12 @@ def fresh():
 @pytest.fixture(scope="module")
 def last(reference):
     """The last layer's activations, what a statistic of them is fitted to."""
-    return features.last_layer(reference), reference.prediction, D
+    return features.last_layer(reference), reference.predicted
 
 
 @pytest.fixture(scope="module")
 def asked(fresh):
-    return features.last_layer(fresh), fresh.prediction
+    return features.last_layer(fresh), fresh.predicted
 
 
 # --- the contract -----------------------------------------------------------------------------
@@ -286,62 +287,72 @@ def test_the_logit_norm_is_two_sided(reference, fresh):
 # --- Gaussians --------------------------------------------------------------------------------
 
 
+def labelled(z: np.ndarray, predicted: Predicted):
+    """Every row, and the class predicted for it."""
+    return zip(z, predicted.label, strict=True)
+
+
 def squared_distance(deviation: np.ndarray, deviations: np.ndarray) -> float:
     return deviation @ np.linalg.inv(oracles.ledoit_wolf(deviations)) @ deviation
 
 
 def small_class(last):
     """The last layer's features when class 3 has few rows, and class 2 none."""
-    z, k, _ = last
-    kept = (k < 2) | ((k == 3) & (np.cumsum(k == 3) < ENOUGH_ROWS))
-    z, k = z[kept], k[kept]
+    z, predicted = last
+    kept = (predicted.label < 2) | (
+        (predicted.label == 3) & (np.cumsum(predicted.label == 3) < ENOUGH_ROWS)
+    )
+    z, predicted = z[kept], predicted.rows(kept)
+    k = predicted.label
     means = [z[k == j].mean(0) if (k == j).any() else z.mean(0) for j in range(D)]
     deviations = np.stack([row - means[j] for row, j in zip(z, k, strict=True)])
-    return z, k, means, deviations
+    return z, predicted, means, deviations
 
 
 def test_mahalanobis_is_the_squared_distance_to_the_predicted_classs_mean(last, asked):
-    z, k, means, deviations = small_class(last)
-    slow = [squared_distance(row - means[j], deviations) for row, j in zip(*asked, strict=True)]
-    fast = baselines.Mahalanobis.fit(z, k, D).score(*asked)
+    z, predicted, means, deviations = small_class(last)
+    slow = [squared_distance(row - means[j], deviations) for row, j in labelled(*asked)]
+    fast = baselines.Mahalanobis.fit(z, predicted).score(*asked)
     np.testing.assert_allclose(fast, slow, rtol=1e-8)
 
 
 def test_class_mahalanobis_has_the_shared_covariance_where_rows_are_few(last, asked):
-    z, k, means, deviations = small_class(last)
+    z, predicted, means, deviations = small_class(last)
+    k = predicted.label
     of_class = {0: deviations[k == 0], 1: deviations[k == 1], 2: deviations, 3: deviations}
-    slow = [squared_distance(row - means[j], of_class[j]) for row, j in zip(*asked, strict=True)]
-    fast = baselines.ClassMahalanobis.fit(z, k, D).score(*asked)
+    slow = [squared_distance(row - means[j], of_class[j]) for row, j in labelled(*asked)]
+    fast = baselines.ClassMahalanobis.fit(z, predicted).score(*asked)
     np.testing.assert_allclose(fast, slow, rtol=1e-8)
 
 
 def test_relative_mahalanobis_takes_off_the_distance_to_all_classes_together(last, asked):
-    z, k, means, deviations = small_class(last)
+    z, predicted, means, deviations = small_class(last)
     centre = z.mean(0)
     slow = [
         squared_distance(row - means[j], deviations) - squared_distance(row - centre, z - centre)
-        for row, j in zip(*asked, strict=True)
+        for row, j in labelled(*asked)
     ]
-    fast = baselines.RelativeMahalanobis.fit(z, k, D).score(*asked)
+    fast = baselines.RelativeMahalanobis.fit(z, predicted).score(*asked)
     np.testing.assert_allclose(fast, slow, rtol=1e-8, atol=1e-8)
-    one = baselines.RelativeMahalanobis.fit(z, 0 * k, 1)
-    np.testing.assert_allclose(one.score(asked[0], 0 * asked[1]), 0, atol=1e-9)
+    one = baselines.RelativeMahalanobis.fit(z, Predicted.alike(len(z)))
+    alike = Predicted.alike(len(asked[0]))
+    np.testing.assert_allclose(one.score(asked[0], alike), 0, atol=1e-9)
 
 
 def test_typicality_is_the_code_of_attribution_bits_and_two_sided(last, asked):
     code = GaussianCode.fit(*last)
     fitted = baselines.Typicality.fit(*last)
     np.testing.assert_array_equal(fitted.score(*asked), code.bits(*asked)[0])
-    at_the_mean = fitted.score(code.means, np.arange(D))
+    at_the_mean = fitted.score(code.means, Predicted(np.arange(D), np.ones(D), D))
     expected = code.typical - code.volume[code.kind]
     np.testing.assert_allclose(at_the_mean, np.abs(expected))
 
 
 def test_features_that_do_not_vary_leave_the_plain_distance(asked):
     constant = np.full((N, H[-1]), 2.0)
-    fitted = baselines.Mahalanobis.fit(constant, np.zeros(N, int), D)
+    fitted = baselines.Mahalanobis.fit(constant, Predicted.alike(N))
     expected = np.sum((asked[0] - 2) ** 2, axis=1)
-    np.testing.assert_allclose(fitted.score(asked[0], 0 * asked[1]), expected)
+    np.testing.assert_allclose(fitted.score(asked[0], Predicted.alike(31)), expected)
 
 
 # --- principal components ---------------------------------------------------------------------
@@ -357,7 +368,7 @@ def spread_out(variances: np.ndarray) -> np.ndarray:
 
 
 def principal(z: np.ndarray) -> baselines.Principal:
-    return baselines.Principal.fit(baselines.Mahalanobis.fit, z, np.zeros(len(z), int), 1)
+    return baselines.Principal.fit(baselines.Mahalanobis.fit, z, Predicted.alike(len(z)))
 
 
 @pytest.mark.parametrize(
@@ -379,10 +390,9 @@ def test_the_statistic_is_of_principal_coordinates():
     z = spread_out(np.array([80.0, 14, 4, 1, 1]))
     coordinates = PCA(3).fit(z)
     asked = np.random.default_rng(7).normal(size=(11, 5)) * 9
-    one = np.zeros(11, int)
-    slow = baselines.Mahalanobis.fit(coordinates.transform(z), np.zeros(len(z), int), 1).score(
-        coordinates.transform(asked), one
-    )
+    one = Predicted.alike(11)
+    fitted = baselines.Mahalanobis.fit(coordinates.transform(z), Predicted.alike(len(z)))
+    slow = fitted.score(coordinates.transform(asked), one)
     np.testing.assert_allclose(principal(z).score(asked, one), slow, rtol=1e-8)
 
 
@@ -399,15 +409,15 @@ def test_nearest_neighbours_count_to_the_tenth_at_unit_norm(last, asked):
 
 
 def test_nearest_neighbours_of_a_small_reference_are_the_farthest(last, asked):
-    z, k, _ = last
-    fitted = baselines.NearestNeighbours.fit(z[:4], k[:4], D)
+    z, predicted = last
+    fitted = baselines.NearestNeighbours.fit(z[:4], predicted.rows(np.arange(4)))
     first = asked[0][0] / math.hypot(*asked[0][0])
     slow = max(math.dist(first, row / math.hypot(*row)) for row in z[:4])
     assert fitted.score(*asked)[0] == pytest.approx(slow)
 
 
 def test_local_outlier_factor_is_the_ratio_of_reachability_densities(last, asked):
-    z, k, _ = last
+    z, predicted = last
     model = neighbors.NearestNeighbors(n_neighbors=20).fit(z)
     distances, indices = model.kneighbors()
     radius = distances[:, -1]
@@ -420,16 +430,16 @@ def test_local_outlier_factor_is_the_ratio_of_reachability_densities(last, asked
         np.mean([of_reference[j] for j in index]) / density(distance, index)
         for distance, index in zip(*model.kneighbors(asked[0]), strict=True)
     ]
-    fast = baselines.LocalOutlierFactor.fit(z, k, D).score(*asked)
+    fast = baselines.LocalOutlierFactor.fit(z, predicted).score(*asked)
     np.testing.assert_allclose(fast, slow, rtol=1e-6)
 
 
 def test_isolation_forest_scores_lie_around_a_half(last, asked):
     fitted = baselines.IsolationForest.fit(*last)
     middle, far = np.median(last[0], axis=0), np.full(H[-1], 1e4)
-    scores = fitted.score(np.stack([middle, far]), np.zeros(2, int))
+    scores = fitted.score(np.stack([middle, far]), Predicted.alike(2))
     assert 0 < scores[0] < 0.5 < scores[1] < 1
-    ignoring = baselines.IsolationForest.fit(last[0], last[1][::-1].copy(), D)
+    ignoring = baselines.IsolationForest.fit(last[0], last[1].rows(np.arange(N)[::-1]))
     np.testing.assert_array_equal(ignoring.score(*asked), fitted.score(*asked))
 
 
@@ -437,7 +447,8 @@ def test_isolation_forest_scores_lie_around_a_half(last, asked):
 
 
 def test_gram_is_the_mean_deviation_of_products_from_their_medians(last, asked):
-    z, k, _, _ = small_class(last)
+    z, predicted, _, _ = small_class(last)
+    k = predicted.label
     own = {0: z[k == 0], 1: z[k == 1], 2: z, 3: z}
     pairs = [(i, j) for i in range(H[-1]) for j in range(i, H[-1])]
 
@@ -454,8 +465,8 @@ def test_gram_is_the_mean_deviation_of_products_from_their_medians(last, asked):
             [abs(row[i] * row[j] - m) / max(scale, floor) for (i, j), (m, scale) in each]
         )
 
-    slow = [deviation(row, own[label]) for row, label in zip(*asked, strict=True)]
-    np.testing.assert_allclose(baselines.Gram.fit(z, k, D).score(*asked), slow, rtol=1e-9)
+    slow = [deviation(row, own[label]) for row, label in labelled(*asked)]
+    np.testing.assert_allclose(baselines.Gram.fit(z, predicted).score(*asked), slow, rtol=1e-9)
 
 
 def layers(seen: Observed) -> tuple[np.ndarray, ...]:
@@ -491,22 +502,25 @@ def test_ted_ranks_the_nearest_of_the_predicted_class_in_every_layer(reference, 
 def test_spectral_signatures_are_squared_lengths_along_the_widest_direction(last, asked):
     scores = baselines.SpectralSignatures.fit(*last).score(*asked)
     for k in range(D):
-        own = asked[0][asked[1] == k]
+        own = asked[0][asked[1].label == k]
         variances, directions = np.linalg.eigh(np.cov(own.T))
         slow = [(row - own.mean(0)) @ directions[:, -1] for row in own]
-        np.testing.assert_allclose(scores[asked[1] == k], np.square(slow), rtol=1e-7, atol=1e-9)
-        assert scores[asked[1] == k].sum() == pytest.approx(variances[-1] * (len(own) - 1))
+        np.testing.assert_allclose(
+            scores[asked[1].label == k], np.square(slow), rtol=1e-7, atol=1e-9
+        )
+        assert scores[asked[1].label == k].sum() == pytest.approx(variances[-1] * (len(own) - 1))
 
 
 def test_quantum_entropy_weighs_whitened_deviations_by_the_batchs_excess(last, asked):
-    z, k, means, deviations = small_class(last)
+    z, predicted, means, deviations = small_class(last)
+    k = predicted.label
     of_class = {0: deviations[k == 0], 1: deviations[k == 1], 2: deviations, 3: deviations}
-    scores = baselines.QuantumEntropy.fit(z, k, D).score(*asked)
+    scores = baselines.QuantumEntropy.fit(z, predicted).score(*asked)
     for j in range(D):
-        own = asked[0][asked[1] == j] - means[j]
+        own = asked[0][asked[1].label == j] - means[j]
         covariance = oracles.ledoit_wolf(of_class[j])
         white = np.linalg.solve(np.linalg.cholesky(covariance), own.T).T
         excess = sum(np.outer(row, row) for row in white) / len(white) - np.eye(H[-1])
         weights = expm(4 * excess / np.linalg.norm(excess, 2))
         slow = [row @ weights @ row / np.trace(weights) for row in white]
-        np.testing.assert_allclose(scores[asked[1] == j], slow, rtol=1e-7)
+        np.testing.assert_allclose(scores[asked[1].label == j], slow, rtol=1e-7)

@@ -10,45 +10,52 @@ from sklearn.model_selection import KFold
 
 from mad.codes import GaussianCode, WideCode
 from mad.codes.spread import common_scale, own_scales
+from mad.predicted import Predicted
 
 N, D, K = 110, 7, 4
 
 
 @pytest.fixture(scope="module")
 def data():
-    """Correlated rows of four groups, the last of which is empty."""
+    """Correlated rows of four classes, the last empty, predicted more or less surely."""
     rng = np.random.default_rng(0)
     group = rng.integers(0, K - 1, size=N)
     group[:2] = 1
     noise = np.einsum("nd,nde->ne", rng.normal(size=(N, D)), rng.normal(size=(K, D, D))[group])
     z = rng.normal(size=(K, D))[group] * 3 + noise
     z[:, 3] *= 50
-    return z, group
+    return z, Predicted(group, rng.uniform(0.2, 1, size=N), K)
 
 
 @pytest.fixture(scope="module")
 def code(data):
-    return GaussianCode.fit(*data, K)
+    return GaussianCode.fit(*data)
 
 
 @pytest.fixture(scope="module")
 def slow(data):
-    return oracles.Gaussian(*data, K)
+    return oracles.Gaussian(*data)
 
 
-def lengths(slow, z, group):
-    return [slow.length(row, k) for row, k in zip(z, group, strict=True)]
+def certain(label, classes):
+    return Predicted(label, np.ones(len(label)), classes)
+
+
+def one_each(confidence=1.0):
+    """Every class once."""
+    return Predicted(np.arange(K), np.full(K, confidence), K)
 
 
 def test_means_borrow_one_row_from_the_overall_mean(code, data):
-    z, group = data
-    np.testing.assert_allclose(code.means, oracles.group_means(z, group, K))
+    z, predicted = data
+    np.testing.assert_allclose(code.means, oracles.class_means(z, predicted))
     np.testing.assert_allclose(code.means[K - 1], z.mean(0))
-    own = z[group == 1]
-    np.testing.assert_allclose(code.means[1], (own.sum(0) + z.mean(0)) / (len(own) + 1))
+    sure = GaussianCode.fit(z, certain(predicted.label, K))
+    own = z[predicted.label == 1]
+    np.testing.assert_allclose(sure.means[1], (own.sum(0) + z.mean(0)) / (len(own) + 1))
 
 
-def test_every_group_has_the_precision_of_its_blend_of_shrunk_covariances(code, slow):
+def test_every_class_has_the_precision_of_its_blend_of_shrunk_covariances(code, slow):
     assert slow.own > 0
     assert list(code.kind) == [1, 2, 3, 0]
     for k in range(K):
@@ -57,103 +64,135 @@ def test_every_group_has_the_precision_of_its_blend_of_shrunk_covariances(code, 
         np.testing.assert_allclose(found, np.linalg.inv(covariance), rtol=1e-7)
 
 
-def test_groups_of_one_distribution_share_their_covariance():
+def test_classes_of_one_distribution_share_their_covariance():
     rng = np.random.default_rng(6)
     z = rng.normal(size=(90, 12)) @ rng.normal(size=(12, 12))
-    group = np.arange(90) % 3
-    code = GaussianCode.fit(z, group, 3)
-    assert oracles.shortest(z, group, 3) == 0
+    predicted = certain(np.arange(90) % 3, 3)
+    code = GaussianCode.fit(z, predicted)
+    assert oracles.shortest(z, predicted) == 0
     assert code.precision.shape == (1, 12, 12)
     assert not code.kind.any()
 
 
-def test_groups_too_small_for_a_covariance_share_one(data):
-    z, group = data[0][:24], np.zeros(24, dtype=int)
-    code = GaussianCode.fit(z, group, 2)
+def test_classes_too_small_for_a_covariance_share_one(data):
+    z = data[0][:24]
+    code = GaussianCode.fit(z, certain(np.zeros(24, dtype=int), 2))
     assert code.precision.shape == (1, D, D)
 
 
-def test_groups_share_one_where_their_own_would_be_too_many_numbers(data, monkeypatch):
+def test_classes_share_one_where_their_own_would_be_too_many_numbers(data, monkeypatch):
     monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 4 * D**2)
-    assert GaussianCode.fit(*data, K).precision.shape == (4, D, D)
+    assert GaussianCode.fit(*data).precision.shape == (4, D, D)
     monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 4 * D**2 - 1)
-    assert GaussianCode.fit(*data, K).precision.shape == (1, D, D)
+    assert GaussianCode.fit(*data).precision.shape == (1, D, D)
 
 
 def test_code_lengths_are_those_of_the_loops(code, slow, data):
     fresh = np.random.default_rng(1).normal(size=(9, D)) * 5
-    group = np.arange(9) % K
-    np.testing.assert_allclose(code.lengths(fresh, group)[0], lengths(slow, fresh, group))
-    np.testing.assert_allclose(code.lengths(*data)[0], lengths(slow, *data))
+    predicted = Predicted(np.arange(9) % K, np.linspace(0.3, 1, 9), K)
+    np.testing.assert_allclose(code.lengths(fresh, predicted)[0], slow.lengths(fresh, predicted))
+    np.testing.assert_allclose(code.lengths(*data)[0], slow.lengths(*data))
 
 
 def test_differences_of_code_lengths_are_log_density_ratios(code, slow):
-    """Two vectors of one group: bits apart by log2 of how much likelier the one is."""
+    """Two vectors of one class: bits apart by log2 of how much likelier the one is."""
     z = np.random.default_rng(2).normal(size=(2, D))
     density = multivariate_normal(
         slow.means[0], slow.covariance[0] * np.outer(slow.scale, slow.scale)
     ).logpdf(z)
-    apart = np.diff(code.lengths(z, np.array([0, 0]))[0])[0]
+    apart = np.diff(code.lengths(z, certain(np.array([0, 0]), K))[0])[0]
     assert math.isclose(apart, (density[0] - density[1]) / math.log(2), rel_tol=1e-8)
 
 
-def test_code_lengths_of_groups_compare_as_their_densities_do(code, slow):
+def test_code_lengths_of_classes_compare_as_their_densities_do(code, slow):
     units = np.outer(slow.scale, slow.scale)
     z = np.random.default_rng(2).normal(size=D)
-    lengths = code.lengths(np.stack([z, z]), np.array([0, 2]))[0]
+    lengths = code.lengths(np.stack([z, z]), certain(np.array([0, 2]), K))[0]
     first, second = (
         multivariate_normal(slow.means[k], slow.covariance[k] * units).logpdf(z) for k in (0, 2)
     )
     assert math.isclose(lengths[1] - lengths[0], (first - second) / math.log(2), rel_tol=1e-7)
 
 
-def test_the_typical_length_is_the_median_of_a_groups_rows_not_fitted_on(code, data):
-    lengths, of = map(np.array, oracles.held_out(*data, K, oracles.shortest(*data, K)))
+def test_the_typical_length_is_the_median_of_a_classs_rows_not_fitted_on(code, data):
+    lengths, of = map(np.array, oracles.held_out(*data, oracles.shortest(*data)))
     expected = [np.median(lengths[of == k]) for k in range(K - 1)] + [np.median(lengths)]
     np.testing.assert_allclose(code.typical, expected, rtol=1e-8)
     assert np.ptp(code.typical[:3]) > 1
 
 
-def test_fresh_rows_of_every_group_are_typical_and_odd_ones_are_not():
-    """One group varies twice as much as the other, and is no odder for that."""
+def test_fresh_rows_of_every_class_are_typical_and_odd_ones_are_not():
+    """One class varies twice as much as the other, and is no odder for that."""
     rng = np.random.default_rng(7)
 
     def rows(n, stretch):
         return stretch * rng.normal(size=(n, 12)) * np.where(np.arange(n) % 2, 2, 1)[:, None]
 
     group = np.arange(400) % 2
-    code = GaussianCode.fit(rows(400, 1), group, 2)
-    fresh = code.lengths(rows(400, 1), group)[0] - code.typical[group]
-    usual, odd = (code.bits(rows(400, stretch), group)[0] for stretch in (1, 2))
+    predicted = certain(group, 2)
+    code = GaussianCode.fit(rows(400, 1), predicted)
+    fresh = code.lengths(rows(400, 1), predicted)[0] - code.typical[group]
+    usual, odd = (code.bits(rows(400, stretch), predicted)[0] for stretch in (1, 2))
     for k in range(2):
         assert abs(np.median(fresh[group == k])) < 1
         assert np.median(odd[group == k]) > np.quantile(usual[group == k], 0.95)
 
 
+def test_a_squared_distance_counts_as_far_as_the_network_is_sure(code, data):
+    z, predicted = data
+    volume = code.volume[code.kind[predicted.label]]
+    sure = certain(predicted.label, K)
+    for found, whole in zip(code.lengths(z, predicted), code.lengths(z, sure), strict=True):
+        of_distance = found - volume if found.ndim == 1 else found.T
+        expected = predicted.confidence * (whole - volume if whole.ndim == 1 else whole.T)
+        np.testing.assert_allclose(of_distance, expected, atol=1e-9)
+
+
+def test_what_the_network_hesitates_about_hides_nothing_among_the_rest():
+    """Three times as far at a ninth of the confidence is as typical."""
+    rng = np.random.default_rng(10)
+    n, mixing = 600, np.random.default_rng(11).normal(size=(12, 12))
+    hesitant = np.arange(n) % 3 == 0
+    predicted = Predicted(np.zeros(n, dtype=int), np.where(hesitant, 1 / 9, 1), 1)
+    blind = Predicted.alike(n)
+
+    def rows(stretch):
+        return stretch * rng.normal(size=(n, 12)) * np.where(hesitant, 3, 1)[:, None] @ mixing
+
+    reference, fresh, odd = rows(1), rows(1), rows(2.5)[~hesitant]
+    knowing, ignoring = GaussianCode.fit(reference, predicted), GaussianCode.fit(reference, blind)
+    usual = knowing.bits(fresh, predicted)[0]
+    assert 0.8 < np.median(usual[hesitant]) / np.median(usual[~hesitant]) < 1.25
+    apart = knowing.bits(odd, predicted.rows(~hesitant))[0] > np.quantile(usual, 0.99)
+    hidden = ignoring.bits(fresh, blind)[0]
+    assert apart.mean() > 0.9
+    assert (ignoring.bits(odd, blind.rows(~hesitant))[0] > np.quantile(hidden, 0.99)).mean() < 0.01
+
+
 def test_bits_are_the_distance_from_the_typical_length(code, data):
     bits, of_coordinates = code.bits(*data)
     lengths, same = code.lengths(*data)
-    np.testing.assert_allclose(bits, np.abs(lengths - code.typical[data[1]]))
+    np.testing.assert_allclose(bits, np.abs(lengths - code.typical[data[1].label]))
     assert np.array_equal(of_coordinates, same)
 
 
 def test_the_mean_itself_is_untypical(code):
-    group = np.arange(K)
-    lengths = code.lengths(code.means, group)[0]
+    lengths = code.lengths(code.means, one_each())[0]
     np.testing.assert_allclose(lengths, code.volume[code.kind])
-    np.testing.assert_allclose(code.bits(code.means, group)[0], np.abs(code.typical - lengths))
+    np.testing.assert_allclose(code.bits(code.means, one_each())[0], np.abs(code.typical - lengths))
     assert (code.typical - lengths).min() > 1
 
 
 def test_a_vector_of_typical_length_costs_nothing(code, data):
-    z, group = data[0][:1], data[1][:1]
+    z, predicted = data[0][:1], data[1].rows(np.array([0]))
+    group = predicted.label
     volume, typical = code.volume[code.kind[group]], code.typical[group]
-    stretch = np.sqrt((typical - volume) / (code.lengths(z, group)[0] - volume))
+    stretch = np.sqrt((typical - volume) / (code.lengths(z, predicted)[0] - volume))
     at_typical = code.means[group] + stretch * (z - code.means[group])
-    np.testing.assert_allclose(code.bits(at_typical, group)[0], 0, atol=1e-9)
+    np.testing.assert_allclose(code.bits(at_typical, predicted)[0], 0, atol=1e-9)
     for factor in (0.5, 2):
         other = code.means[group] + factor * stretch * (z - code.means[group])
-        assert code.bits(other, group)[0] > 0.5 * (typical - volume)
+        assert code.bits(other, predicted)[0] > 0.5 * (typical - volume)
 
 
 def test_fresh_rows_are_typical_on_average(code):
@@ -162,90 +201,93 @@ def test_fresh_rows_are_typical_on_average(code):
     group = rng.integers(0, K - 1, size=4000)
     rng.normal(size=(K, D))
     z = rng.normal(size=(4000, D))
-    fitted = GaussianCode.fit(z[:400], group[:400], K)
-    longer = (fitted.lengths(z[400:], group[400:])[0] > fitted.typical[group[400:]]).mean()
+    predicted = certain(group, K)
+    known, new = (predicted.rows(rows) for rows in (np.arange(400), np.arange(400, 4000)))
+    fitted = GaussianCode.fit(z[:400], known)
+    longer = (fitted.lengths(z[400:], new)[0] > fitted.typical[group[400:]]).mean()
     assert 0.4 < longer < 0.6
 
 
 def test_a_coordinates_bits_are_those_of_its_own_density_above_the_mean(code, slow, data):
-    z, group = data
-    fast = code.bits(z, group)[1]
+    z, predicted = data
+    group, widened = predicted.label, 1 / np.sqrt(predicted.confidence)
+    fast = code.bits(z, predicted)[1]
     assert fast.shape == (N, D)
     for n in range(0, N, 7):
         for j in range(D):
             variance = slow.covariance[group[n]][j, j] * slow.scale[j] ** 2
-            density = norm(slow.means[group[n], j], math.sqrt(variance))
+            density = norm(slow.means[group[n], j], widened[n] * math.sqrt(variance))
             bits = (density.logpdf(density.mean()) - density.logpdf(z[n, j])) / math.log(2)
             expected = bits if z[n, j] > density.mean() else 0
             assert math.isclose(fast[n, j], expected, rel_tol=1e-7, abs_tol=1e-9)
 
 
 def test_a_coordinates_bits_find_the_cause(code, slow, data):
-    z, group = data
+    z, predicted = data
     odd = z.copy()
     odd[:, 6] += 40 * slow.scale[6]
-    assert (code.bits(odd, group)[1].argmax(1) == 6).all()
+    assert (code.bits(odd, predicted)[1].argmax(1) == 6).all()
 
 
 def test_units_do_not_matter(code, data):
-    z, group = data
+    z, predicted = data
     units = np.array([1, 2, 0.5, 3, 1, 4, 0.8])
-    other = GaussianCode.fit(z * units, group, K)
-    for found, expected in zip(other.bits(z * units, group), code.bits(z, group), strict=True):
+    other = GaussianCode.fit(z * units, predicted)
+    for found, expected in zip(other.bits(z * units, predicted), code.bits(*data), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize("columns", [[2], list(range(D))])
 def test_coordinates_that_never_varied_cost_bits_once_they_do(data, columns):
-    z, group = data[0].copy(), data[1]
+    z, predicted = data[0].copy(), data[1]
     z[:, columns] = 1.5
     odd = z.copy()
     odd[:, 2] += 1
-    code, wide = GaussianCode.fit(z, group, K), WideCode.fit(z)
-    assert np.isfinite(code.bits(z, group)[0]).all()
-    assert (code.bits(odd, group)[0] > code.bits(z, group)[0]).all()
+    code, wide = GaussianCode.fit(z, predicted), WideCode.fit(z)
+    assert np.isfinite(code.bits(z, predicted)[0]).all()
+    assert (code.bits(odd, predicted)[0] > code.bits(z, predicted)[0]).all()
     assert np.isfinite(wide.bits(z)).all()
     assert (wide.bits(odd) > wide.bits(z)).all()
 
 
 @pytest.mark.parametrize("own", [0.0, 0.5, 1.0])
 def test_codes_of_coordinates_of_one_unit_are_those_of_the_loops(data, own):
-    z, group = data
-    code = GaussianCode.fit(z, group, K, common_scale, [own])
-    slow = oracles.Gaussian(z, group, K, own=own, alike=True)
-    np.testing.assert_allclose(code.lengths(z, group)[0], lengths(slow, z, group))
+    code = GaussianCode.fit(*data, common_scale, [own])
+    slow = oracles.Gaussian(*data, own=own, alike=True)
+    np.testing.assert_allclose(code.lengths(*data)[0], slow.lengths(*data))
 
 
 def test_of_coordinates_of_one_unit_those_that_hardly_vary_count_for_less():
     """What is shrunk, is shrunk towards the variance of an average one."""
     z = np.random.default_rng(8).normal(size=(40, D)) * [1, 2, 0.5, 3, 1, 0, 1e-3]
-    group = np.arange(len(z)) % 2
+    predicted = certain(np.arange(len(z)) % 2, 2)
     odd = np.zeros((1, D))
     odd[0, 6] = 0.01
     costs = [
-        GaussianCode.fit(z, group, 2, scales).lengths(odd, group[:1])[0][0]
+        GaussianCode.fit(z, predicted, scales).lengths(odd, predicted.rows(np.array([0])))[0][0]
         for scales in (own_scales, common_scale)
     ]
     assert costs[0] > 20 > 1 > costs[1]
 
 
-def test_a_group_that_never_varied_has_a_covariance_of_its_own_all_the_same():
+def test_a_class_that_never_varied_has_a_covariance_of_its_own_all_the_same():
     rng = np.random.default_rng(9)
     z, group = rng.normal(size=(80, D)), np.arange(80) % 2
     z[group == 1] = 0.5
-    code = GaussianCode.fit(z, group, 2, common_scale, [1.0])
-    found = code.bits(z, group)[0]
+    predicted = certain(group, 2)
+    code = GaussianCode.fit(z, predicted, common_scale, [1.0])
+    found = code.bits(z, predicted)[0]
     assert np.isfinite(found).all()
-    assert (code.bits(z + 0.1, group)[0][group == 1] > found[group == 1]).all()
+    assert (code.bits(z + 0.1, predicted)[0][group == 1] > found[group == 1]).all()
 
 
 def test_more_coordinates_than_rows_can_be_coded():
     rng = np.random.default_rng(3)
-    z, group = rng.normal(size=(20, 30)), np.zeros(20, dtype=int)
-    code, wide = GaussianCode.fit(z, group, 1), WideCode.fit(z)
-    assert np.isfinite(code.bits(z, group)[0]).all()
-    assert (code.bits(z + 10, group)[0] > code.bits(z, group)[0]).all()
-    np.testing.assert_allclose(wide.bits(z), code.bits(z, group)[0], rtol=1e-8)
+    z, predicted = rng.normal(size=(20, 30)), Predicted.alike(20)
+    code, wide = GaussianCode.fit(z, predicted), WideCode.fit(z)
+    assert np.isfinite(code.bits(z, predicted)[0]).all()
+    assert (code.bits(z + 10, predicted)[0] > code.bits(z, predicted)[0]).all()
+    np.testing.assert_allclose(wide.bits(z), code.bits(z, predicted)[0], rtol=1e-8)
 
 
 # --- many coordinates -----------------------------------------------------------------------
@@ -254,8 +296,8 @@ def test_more_coordinates_than_rows_can_be_coded():
 @pytest.mark.parametrize("columns", [1, 2, D])
 def test_with_directions_for_all_coordinates_a_wide_code_is_the_full_one(data, columns):
     z = data[0][:, :columns]
-    together = np.zeros(N, dtype=int)
-    full, wide = GaussianCode.fit(z, together, 1), WideCode.fit(z)
+    together = Predicted.alike(N)
+    full, wide = GaussianCode.fit(z, together), WideCode.fit(z)
     assert wide.directions.shape == (columns, columns - 1)
     assert math.isclose(wide.typical, full.typical[0], rel_tol=1e-8)
     for x in (z, 10 * z + 3):
@@ -271,11 +313,11 @@ def test_a_wide_code_is_that_of_a_covariance_isotropic_outside_its_directions(
     wide, slow = WideCode.fit(z), oracles.IsotropicGaussian(z, kept)
     assert wide.directions.shape == (D, kept)
     fresh = np.random.default_rng(1).normal(size=(9, D)) * 5
-    np.testing.assert_allclose(wide.lengths(fresh), [slow.length(row, 0) for row in fresh])
+    np.testing.assert_allclose(wide.lengths(fresh), [slow.length(row, 0, 1) for row in fresh])
     held_out = []
     for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
         fold = oracles.IsotropicGaussian(z[rows], kept)
-        held_out += [fold.length(row, 0) for row in z[others]]
+        held_out += [fold.length(row, 0, 1) for row in z[others]]
     assert math.isclose(wide.typical, float(np.median(held_out)), rel_tol=1e-8)
 
 

@@ -11,6 +11,7 @@ from problems import random_evidence
 
 from mad.codes import TreeCode
 from mad.evidence import Evidence
+from mad.predicted import Predicted
 from mad.scores import (
     SCORES,
     TOTAL,
@@ -152,14 +153,14 @@ def test_only_mask_and_attribution_bits_are_about_components(reference, fresh):
 
 @pytest.fixture(scope="module")
 def gaussian(reference):
-    return oracles.Gaussian(reference.attributions, reference.prediction, OUTPUTS)
+    return oracles.Gaussian(reference.attributions, reference.predicted)
 
 
 def test_attribution_bits_are_a_code_of_all_contributions_given_the_prediction(
     reference, fresh, gaussian
 ):
     score = AttributionBits.fit(reference, RANKS)
-    slow = [gaussian.length(fresh.attributions[n], fresh.prediction[n]) for n in range(30)]
+    slow = gaussian.lengths(fresh.attributions, fresh.predicted)
     np.testing.assert_allclose(
         score.bits(fresh).total, np.abs(slow - score.code.typical[fresh.prediction]), rtol=1e-8
     )
@@ -167,11 +168,12 @@ def test_attribution_bits_are_a_code_of_all_contributions_given_the_prediction(
 
 def test_a_component_answers_for_contributing_more_than_usual(reference, fresh, gaussian):
     fast = AttributionBits.fit(reference, RANKS).bits(fresh).by_component
+    sure = fresh.predicted.confidence
     for n in range(0, 30, 5):
         row, k = fresh.attributions[n], fresh.prediction[n]
         for c in range(COUNT):
             more = max(0, row[c] - gaussian.means[k][c]) / gaussian.scale[c]
-            bits = more**2 / gaussian.covariance[k][c, c] / (2 * math.log(2))
+            bits = sure[n] * more**2 / gaussian.covariance[k][c, c] / (2 * math.log(2))
             assert math.isclose(fast[n, c], bits, rel_tol=1e-7, abs_tol=1e-9)
 
 
@@ -213,8 +215,8 @@ def test_input_bits_are_a_code_of_the_shares_of_what_came_in_given_the_predictio
         np.stack([row / sum(abs(each) for each in row) for row in e.input_effects])
         for e in (reference, fresh)
     )
-    gaussian = oracles.Gaussian(told, reference.prediction, OUTPUTS, own=1.0, alike=True)
-    slow = [gaussian.length(new[n], fresh.prediction[n]) for n in range(30)]
+    gaussian = oracles.Gaussian(told, reference.predicted, own=1.0, alike=True)
+    slow = gaussian.lengths(new, fresh.predicted)
     found = score.bits(fresh)
     typical = score.code.typical[fresh.prediction]
     np.testing.assert_allclose(found.total, np.abs(slow - typical), rtol=1e-8)
@@ -243,8 +245,8 @@ def test_output_and_residual_bits_code_what_is_left_unexplained(
 ):
     score = kind.fit(reference, RANKS)
     left = [e.outputs - getattr(e, part) for e in (reference, fresh)]
-    gaussian = oracles.Gaussian(left[0], np.zeros(80, dtype=int), 1)
-    slow = [gaussian.length(row, 0) for row in left[1]]
+    gaussian = oracles.Gaussian(left[0], Predicted.alike(80))
+    slow = [gaussian.length(row, 0, 1) for row in left[1]]
     usual = score.bits(fresh).total
     np.testing.assert_allclose(usual, np.abs(slow - score.code.typical), rtol=1e-8)
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.features import Features
 from mad.baselines.observed import Observed
 from mad.errors import ReferenceError
+from mad.predicted import Predicted
 
 FEWEST_INPUTS = 10
 
@@ -29,13 +30,13 @@ class Statistic(ABC):
 
     @abstractmethod
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """How anomalous every row is, higher = more."""
 
 
 FitBaseline = Callable[[Observed], Baseline]
-FitStatistic = Callable[[Float[np.ndarray, "n D"], Int[np.ndarray, "n"], int], Statistic]
+FitStatistic = Callable[[Float[np.ndarray, "n D"], Predicted], Statistic]
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,19 @@ class OfFeatures(Baseline):
 
         Args:
             features: what the statistic is about.
-            fit: fits a statistic to features, predictions and the number of classes.
+            fit: fits a statistic to features and predictions.
             seen: what was seen of the reference.
 
         Raises:
             ReferenceError: the reference has fewer than `FEWEST_INPUTS` inputs.
         """
         refuse_few(seen)
-        statistic = fit(features(seen), seen.prediction, seen.outputs.shape[1])
+        statistic = fit(features(seen), seen.predicted)
         return cls(features, statistic)
 
     def score(self, seen: Observed) -> Float[np.ndarray, "n"]:
         """The statistic of every input."""
-        return self.statistic.score(self.features(seen), seen.prediction)
+        return self.statistic.score(self.features(seen), seen.predicted)
 
 
 def refuse_few(seen: Observed) -> None:

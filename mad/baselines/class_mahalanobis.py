@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import Statistic
 from mad.baselines.classes import class_means, class_rows
 from mad.baselines.covariance import precision, squared_distances
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -28,20 +29,18 @@ class ClassMahalanobis(Statistic):
     inverses: Float[np.ndarray, "K D D"]
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> ClassMahalanobis:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> ClassMahalanobis:
         """Fit means and covariances to reference features."""
-        means = class_means(features, prediction, classes)
-        rows = class_rows(features - means[prediction], prediction, classes)
+        means = class_means(features, predicted)
+        rows = class_rows(features - means[predicted.label], predicted)
         return cls(means, np.stack([precision(own) for own in rows]))
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Squared distances, higher = more anomalous."""
         scores = np.empty(len(features))
-        for k in np.unique(prediction):
-            own = prediction == k
+        for k in np.unique(predicted.label):
+            own = predicted.label == k
             scores[own] = squared_distances(features[own] - self.means[k], self.inverses[k])
         return scores

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import Statistic
 from mad.baselines.classes import class_rows
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,11 @@ class Gram(Statistic):
     weights: Float[np.ndarray, "K D D"]
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> Gram:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> Gram:
         """Find medians and scales of the reference's products."""
         D = features.shape[1]
-        medians, scales = np.zeros((2, classes, D, D))
-        for k, own in enumerate(class_rows(features, prediction, classes)):
+        medians, scales = np.zeros((2, predicted.classes, D, D))
+        for k, own in enumerate(class_rows(features, predicted)):
             for i in range(D):
                 products = own[:, i, None] * own[:, i:]
                 medians[k, i, i:] = np.median(products, axis=0)
@@ -47,13 +46,14 @@ class Gram(Statistic):
         return cls(medians, np.triu(1 / scales) / pairs)
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Mean deviations, higher = more anomalous."""
         scores = np.zeros(len(features))
-        for k in np.unique(prediction):
-            own = features[prediction == k]
+        for k in np.unique(predicted.label):
+            rows = predicted.label == k
+            own = features[rows]
             for i in range(features.shape[1]):
                 deviations = np.abs(own[:, i, None] * own[:, i:] - self.medians[k, i, i:])
-                scores[prediction == k] += deviations @ self.weights[k, i, i:]
+                scores[rows] += deviations @ self.weights[k, i, i:]
         return scores

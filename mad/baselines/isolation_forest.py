@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn import ensemble
 
 from mad.baselines.baseline import Statistic
+from mad.predicted import Predicted
 
 SEED = 0
 
@@ -26,14 +27,12 @@ class IsolationForest(Statistic):
     model: ensemble.IsolationForest
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> IsolationForest:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> IsolationForest:
         """Grow the trees; classes play no part."""
         return cls(ensemble.IsolationForest(random_state=SEED).fit(features))
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Anomaly scores, higher = more anomalous."""
         return -self.model.score_samples(features)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn import neighbors
 
 from mad.baselines.baseline import Statistic
+from mad.predicted import Predicted
 
 NEIGHBOURS = 20
 
@@ -26,15 +27,13 @@ class LocalOutlierFactor(Statistic):
     model: neighbors.LocalOutlierFactor
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> LocalOutlierFactor:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> LocalOutlierFactor:
         """Find every reference input's neighbours; classes play no part."""
         k = min(NEIGHBOURS, len(features) - 1)
         return cls(neighbors.LocalOutlierFactor(n_neighbors=k, novelty=True).fit(features))
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Outlier factors, about 1 for the normal, higher = more anomalous."""
         return -self.model.score_samples(features)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import Statistic
 from mad.baselines.classes import class_means
 from mad.baselines.covariance import precision, squared_distances
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,13 @@ class Mahalanobis(Statistic):
     inverse: Float[np.ndarray, "D D"]
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> Mahalanobis:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> Mahalanobis:
         """Fit means and covariance to reference features."""
-        means = class_means(features, prediction, classes)
-        return cls(means, precision(features - means[prediction]))
+        means = class_means(features, predicted)
+        return cls(means, precision(features - means[predicted.label]))
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Squared distances, higher = more anomalous."""
-        return squared_distances(features - self.means[prediction], self.inverse)
+        return squared_distances(features - self.means[predicted.label], self.inverse)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
 from mad.baselines.baseline import Statistic
+from mad.predicted import Predicted
 
 NEIGHBOURS = 10
 
@@ -27,14 +28,12 @@ class NearestNeighbours(Statistic):
     reference: Float[np.ndarray, "N D"]
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> NearestNeighbours:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> NearestNeighbours:
         """Remember the reference; classes play no part."""
         return cls(at_unit_norm(features))
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Euclidean distances, higher = more anomalous."""
         distances = cdist(at_unit_norm(features), self.reference)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from mad.errors import InputError
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,8 @@ class Observed:
             raise InputError("what was observed holds NaN or infinity")
         if self.prediction.min() < 0 or self.prediction.max() >= classes:
             raise InputError(f"a prediction is not the index of one of {classes} outputs")
+
+    @property
+    def predicted(self) -> Predicted:
+        """The predictions, and how sure of them the network is."""
+        return Predicted.of(self.outputs, self.prediction)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import FitStatistic, Statistic
+from mad.predicted import Predicted
 
 SHARE_OF_VARIANCE = 0.95
 MOST_COMPONENTS = 50
@@ -35,8 +36,7 @@ class Principal(Statistic):
         cls,
         fit: FitStatistic,
         features: Float[np.ndarray, "n D"],
-        prediction: Int[np.ndarray, "n"],
-        classes: int,
+        predicted: Predicted,
     ) -> Principal:
         """Find the components, and fit a statistic to the reference's coordinates."""
         mean = features.mean(0)
@@ -44,10 +44,10 @@ class Principal(Statistic):
         variance = np.cumsum(sizes**2)
         enough = 1 + np.sum(variance < SHARE_OF_VARIANCE * variance[-1])
         kept = directions[: min(enough, MOST_COMPONENTS)].T
-        return cls(mean, kept, fit((features - mean) @ kept, prediction, classes))
+        return cls(mean, kept, fit((features - mean) @ kept, predicted))
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """The statistic of the coordinates, higher = more anomalous."""
-        return self.statistic.score((features - self.mean) @ self.directions, prediction)
+        return self.statistic.score((features - self.mean) @ self.directions, predicted)

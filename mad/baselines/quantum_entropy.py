@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import Statistic
 from mad.baselines.class_mahalanobis import ClassMahalanobis
+from mad.predicted import Predicted
 
 SHARPNESS = 4.0
 TINY = np.finfo(np.float64).tiny
@@ -32,21 +33,19 @@ class QuantumEntropy(Statistic):
     whitening: Float[np.ndarray, "K D D"]
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> QuantumEntropy:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> QuantumEntropy:
         """Fit means and covariances to reference features."""
-        usual = ClassMahalanobis.fit(features, prediction, classes)
+        usual = ClassMahalanobis.fit(features, predicted)
         values, vectors = np.linalg.eigh(usual.inverses)
         return cls(usual.means, vectors * np.sqrt(np.maximum(values, 0))[:, None, :])
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Scores of whitened deviations, higher = more anomalous."""
         scores = np.empty(len(features))
-        for k in np.unique(prediction):
-            own = prediction == k
+        for k in np.unique(predicted.label):
+            own = predicted.label == k
             white = (features[own] - self.means[k]) @ self.whitening[k]
             variances, directions = np.linalg.eigh(white.T @ white / len(white))
             excess = variances - 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import Statistic
 from mad.baselines.mahalanobis import Mahalanobis
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,16 @@ class RelativeMahalanobis(Statistic):
     of_all: Mahalanobis
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> RelativeMahalanobis:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> RelativeMahalanobis:
         """Fit both Gaussians to reference features."""
         return cls(
-            Mahalanobis.fit(features, prediction, classes),
-            Mahalanobis.fit(features, np.zeros_like(prediction), 1),
+            Mahalanobis.fit(features, predicted),
+            Mahalanobis.fit(features, Predicted.alike(len(features))),
         )
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Differences of squared distances, higher = more anomalous."""
-        of_all = self.of_all.score(features, np.zeros_like(prediction))
-        return self.of_class.score(features, prediction) - of_all
+        of_all = self.of_all.score(features, Predicted.alike(len(features)))
+        return self.of_class.score(features, predicted) - of_all

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import Statistic
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -19,19 +20,18 @@ class SpectralSignatures(Statistic):
     """
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> SpectralSignatures:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> SpectralSignatures:
         """The reference plays no part."""
         return cls()
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Squared lengths, higher = more anomalous."""
         scores = np.empty(len(features))
-        for k in np.unique(prediction):
-            own = features[prediction == k]
+        for k in np.unique(predicted.label):
+            rows = predicted.label == k
+            own = features[rows]
             left, sizes, _ = np.linalg.svd(own - own.mean(0), full_matrices=False)
-            scores[prediction == k] = np.square(left[:, 0] * sizes[0])
+            scores[rows] = np.square(left[:, 0] * sizes[0])
         return scores

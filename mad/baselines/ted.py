@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from mad.baselines.baseline import Baseline, refuse_few
 from mad.baselines.mahalanobis import Mahalanobis
 from mad.baselines.observed import Observed
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,13 @@ class Ted(Baseline):
         for square in distances:
             np.fill_diagonal(square, np.inf)
         ranks = ranks_of_class(distances, seen.prediction, seen.prediction)
-        return cls(layers, seen.prediction, Mahalanobis.fit(ranks, everyone(ranks), 1))
+        return cls(layers, seen.prediction, Mahalanobis.fit(ranks, Predicted.alike(len(ranks))))
 
     def score(self, seen: Observed) -> Float[np.ndarray, "n"]:
         """Squared distances, higher = more anomalous."""
         distances = [cdist(*pair) for pair in zip(all_of(seen), self.layers, strict=True)]
         ranks = ranks_of_class(distances, seen.prediction, self.prediction)
-        return self.usual.score(ranks, everyone(ranks))
+        return self.usual.score(ranks, Predicted.alike(len(ranks)))
 
 
 def all_of(seen: Observed) -> tuple[Float[np.ndarray, "n _"], ...]:
@@ -72,8 +73,3 @@ def ranks_of_class(
     nearest = [np.where(same, layer, np.inf).min(1, keepdims=True) for layer in distances]
     pairs = zip(distances, nearest, strict=True)
     return np.stack([np.sum(layer < own, axis=1) for layer, own in pairs], 1).astype(np.float64)
-
-
-def everyone(ranks: Float[np.ndarray, "n L"]) -> Int[np.ndarray, "n"]:
-    """One class for all."""
-    return np.zeros(len(ranks), np.int64)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from mad.baselines.baseline import Statistic
 from mad.codes import GaussianCode
+from mad.predicted import Predicted
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,12 @@ class Typicality(Statistic):
     code: GaussianCode
 
     @classmethod
-    def fit(
-        cls, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"], classes: int
-    ) -> Typicality:
+    def fit(cls, features: Float[np.ndarray, "n D"], predicted: Predicted) -> Typicality:
         """Fit the code to reference features."""
-        return cls(GaussianCode.fit(features, prediction, classes))
+        return cls(GaussianCode.fit(features, predicted))
 
     def score(
-        self, features: Float[np.ndarray, "n D"], prediction: Int[np.ndarray, "n"]
+        self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """|code length - typical code length|, higher = more anomalous."""
-        return self.code.bits(features, prediction)[0]
+        return self.code.bits(features, predicted)[0]

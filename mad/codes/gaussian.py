@@ -1,4 +1,4 @@
-"""The Gaussian code of vectors that come in groups: how untypical one is of its own group."""
+"""The Gaussian code of vectors, given a prediction: how untypical one is of its own class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from mad.codes.spread import LOG2_E, Scales, Spread, folds, own_scales
+from mad.codes.spread import LOG2_E, Scales, Spread, deviations, folds, own_scales
+from mad.predicted import Predicted
 
 OWN_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 FEWEST_ROWS = 25
@@ -17,22 +18,26 @@ MOST_NUMBERS = 2**22
 
 @dataclass(frozen=True)
 class GaussianCode:
-    """One mean per group, and a covariance that is partly the group's own.
+    """One mean per class, and a covariance that is partly the class's own.
 
-    A group of `FEWEST_ROWS` rows or more has the covariance (1 - own) S + own S_k, where S is that
-    of all rows' deviations and S_k that of its own rows', both shrunk; the others have S
+    An input counts as one of its class as far as the network is sure of it: deviations from the
+    mean are in units that widen as the confidence falls, and means and covariances are weighted by
+    it. What a network hesitates about varies more, and would hide what is odd about the rest.
+
+    A class with `FEWEST_ROWS` rows or more has the covariance (1 - own) S + own S_k, where S is
+    that of all rows' deviations and S_k that of its own rows', both shrunk; the others have S
     (regularised discriminant analysis, Friedman 1989). Of the shares it may have it is the one
     under which rows that the code was not fitted on are the shortest.
 
     Attributes:
-        means: the mean of every group; a group of n rows borrows from the overall mean as from one
+        means: the mean of every class; a class of n rows borrows from the overall mean as from one
             further row.
-        kind: which of the covariances every group has; 0 is S.
+        kind: which of the covariances every class has; 0 is S.
         precision: their inverses.
         variance: of every coordinate by itself, the diagonals of the covariances.
         volume: (1/2) log2 of their determinants over that of S.
-        typical: the median code length of every group's rows that the code was not fitted on
-            (5-fold); of all such rows for groups of fewer than `FEWEST_ROWS`.
+        typical: the median code length of every class's rows that the code was not fitted on
+            (5-fold); of all such rows for classes of fewer than `FEWEST_ROWS`.
     """
 
     means: Float[np.ndarray, "K D"]
@@ -46,8 +51,7 @@ class GaussianCode:
     def fit(
         cls,
         z: Float[np.ndarray, "n D"],
-        group: Int[np.ndarray, "n"],
-        groups: int,
+        predicted: Predicted,
         scales: Scales = own_scales,
         own_shares: Sequence[float] = OWN_SHARES,
     ) -> GaussianCode:
@@ -55,24 +59,25 @@ class GaussianCode:
 
         Args:
             z: the vectors.
-            group: the group of each.
-            groups: how many there are.
+            predicted: what was predicted for each.
             scales: the units of the coordinates, in which covariances are shrunk to alike ones.
             own_shares: what `own` may be.
         """
-        large = np.flatnonzero(np.bincount(group, minlength=groups) >= FEWEST_ROWS)
+        label, classes = predicted.label, predicted.classes
+        large = np.flatnonzero(np.bincount(label, minlength=classes) >= FEWEST_ROWS)
         own_ones = large if (1 + len(large)) * z.shape[1] ** 2 <= MOST_NUMBERS else large[:0]
         shares = own_shares if len(own_ones) else own_shares[:1]
         held_out = {own: np.empty(len(z)) for own in shares}
         for rows, others in folds(len(z)):
-            spread = Spread.of(z[rows], group[rows], groups, own_ones, scales)
+            spread = Spread.of(z[rows], predicted.rows(rows), own_ones, scales)
             for own, lengths in held_out.items():
-                lengths[others] = cls._of(spread, own).lengths(z[others], group[others])[0]
+                code = cls._of(spread, own)
+                lengths[others] = code.lengths(z[others], predicted.rows(others))[0]
         own = min(shares, key=lambda share: held_out[share].mean())
-        code = cls._of(Spread.of(z, group, groups, own_ones, scales), own)
-        typical = np.full(groups, np.median(held_out[own]))
+        code = cls._of(Spread.of(z, predicted, own_ones, scales), own)
+        typical = np.full(classes, np.median(held_out[own]))
         for k in large:
-            typical[k] = np.median(held_out[own][group == k])
+            typical[k] = np.median(held_out[own][label == k])
         return replace(code, typical=typical)
 
     @classmethod
@@ -88,18 +93,18 @@ class GaussianCode:
         return cls(spread.means, kind if own else 0 * kind, precision, variance, volume, untyped)
 
     def lengths(
-        self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]
+        self, z: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n D"]]:
         """Code lengths in bits, up to a constant, and by how much each coordinate lengthens them.
 
         A coordinate's bits are (1/2) log2(e) max(0, deviation_j)^2 / variance_j: what it costs by
-        itself to be above its group's mean.
+        itself to be above its class's mean.
 
         Args:
             z: vectors.
-            group: the group of each.
+            predicted: what was predicted for each.
         """
-        deviation, kind = z - self.means[group], self.kind[group]
+        deviation, kind = deviations(z, self.means, predicted), self.kind[predicted.label]
         u = np.empty_like(deviation)
         for k in np.unique(kind):
             np.copyto(u, deviation @ self.precision[k], where=(kind == k)[:, None])
@@ -109,8 +114,8 @@ class GaussianCode:
         return 0.5 * LOG2_E * square + self.volume[kind], above
 
     def bits(
-        self, z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"]
+        self, z: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n D"]]:
         """|code length - typical length|, and what each coordinate costs by itself, `lengths`."""
-        lengths, of_coordinates = self.lengths(z, group)
-        return np.abs(lengths - self.typical[group]), of_coordinates
+        lengths, of_coordinates = self.lengths(z, predicted)
+        return np.abs(lengths - self.typical[predicted.label]), of_coordinates

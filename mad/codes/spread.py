@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from sklearn import covariance
 from sklearn.model_selection import KFold
 
+from mad.predicted import Predicted
+
 LOG2_E = float(np.log2(np.e))
 FOLDS = 5
 PRIOR_ROWS = 1.0
@@ -20,14 +22,14 @@ Scales = Callable[[Float[np.ndarray, "n D"]], tuple[Float[np.ndarray, "D"], Floa
 
 
 class Spread(NamedTuple):
-    """What the rows of several groups tell of their distributions.
+    """What the rows of several classes tell of their distributions.
 
     Attributes:
-        means: of every group, borrowing from the overall mean.
+        means: of every class, borrowing from the overall mean.
         scale: what every coordinate is divided by.
-        kind: which of the covariances every group has.
+        kind: which of the covariances every class has.
         covariance: in units of the scales, of all rows' deviations first, then of the rows of every
-            group that has one of its own.
+            class that has one of its own.
     """
 
     means: Float[np.ndarray, "K D"]
@@ -39,27 +41,31 @@ class Spread(NamedTuple):
     def of(
         cls,
         z: Float[np.ndarray, "n D"],
-        group: Int[np.ndarray, "n"],
-        groups: int,
+        predicted: Predicted,
         own: Int[np.ndarray, "large"],
         scales: Scales,
     ) -> Spread:
-        """Estimate them; `own` are the groups that have a covariance of their own."""
-        means = group_means(z, group, groups)
-        deviations = z - means[group]
-        scale, lacking = scales(deviations)
-        kind = np.zeros(groups, dtype=np.int64)
+        """Estimate them; `own` are the classes that have a covariance of their own."""
+        means = weighted_means(z, predicted)
+        apart = deviations(z, means, predicted)
+        scale, lacking = scales(apart)
+        kind = np.zeros(predicted.classes, dtype=np.int64)
         kind[own] = 1 + np.arange(len(own))
-        rows = [deviations / scale, *(deviations[group == k] / scale for k in own)]
+        rows = [apart / scale, *(apart[predicted.label == k] / scale for k in own)]
         return cls(means, scale, kind, np.stack([ledoit_wolf(r) + np.diag(lacking) for r in rows]))
 
 
-def group_means(
-    z: Float[np.ndarray, "n D"], group: Int[np.ndarray, "n"], groups: int
-) -> Float[np.ndarray, "K D"]:
-    """The mean of every group's rows and `PRIOR_ROWS` rows of the overall mean."""
-    member = np.eye(groups)[group]
+def weighted_means(z: Float[np.ndarray, "n D"], predicted: Predicted) -> Float[np.ndarray, "K D"]:
+    """The mean of every class's rows, by confidence, and `PRIOR_ROWS` rows of the overall mean."""
+    member = np.eye(predicted.classes)[predicted.label] * predicted.confidence[:, None]
     return (member.T @ z + PRIOR_ROWS * z.mean(0)) / (member.sum(0)[:, None] + PRIOR_ROWS)
+
+
+def deviations(
+    z: Float[np.ndarray, "n D"], means: Float[np.ndarray, "K D"], predicted: Predicted
+) -> Float[np.ndarray, "n D"]:
+    """From the mean of the class, times the root of the confidence."""
+    return (z - means[predicted.label]) * np.sqrt(predicted.confidence)[:, None]
 
 
 def own_scales(

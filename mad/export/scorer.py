@@ -93,12 +93,19 @@ def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -
     return Names(
         outputs=network.outputs,
         prediction=prediction,
+        confidence=confidence(g, network.outputs),
         attributions=attributions,
         active=active,
         masked=network.masked_outputs(g.cast(active)),
         without_residual=network.outputs_without_residual(),
         input_effects=together(g, effects, network.inputs),
     )
+
+
+def confidence(g: Graph, outputs: str) -> str:
+    """`mad.predicted.Predicted.confidence`, a column."""
+    probability = g.call("Softmax", g.cast(outputs, FLOAT), axis=1)
+    return g.call("ReduceMax", probability, g.constant(np.array([1])))
 
 
 def together(g: Graph, effects: str, p: int) -> str:

@@ -29,6 +29,7 @@ class Names(NamedTuple):
 
     outputs: str
     prediction: str
+    confidence: str
     attributions: str
     active: str
     masked: str
@@ -62,7 +63,7 @@ def mask_bits(g: Graph, score: MaskBits, evidence: Names) -> Term:
 
 def attribution_bits(g: Graph, score: AttributionBits, evidence: Names) -> Term:
     """The Gaussian code of the attributions, given the prediction."""
-    return gaussian(g, score.code, g.cast(evidence.attributions, FLOAT), evidence.prediction)
+    return gaussian(g, score.code, g.cast(evidence.attributions, FLOAT), evidence)
 
 
 def input_bits(g: Graph, score: InputBits, evidence: Names) -> Term:
@@ -70,7 +71,7 @@ def input_bits(g: Graph, score: InputBits, evidence: Names) -> Term:
     effects = g.cast(evidence.input_effects, FLOAT)
     whole = g.call("ReduceSum", g.call("Abs", effects), g.constant(np.array([1])))
     shares = g.call("Div", effects, g.call("Max", whole, g.constant(np.array(TINY))))
-    return Term(gaussian(g, score.code, shares, evidence.prediction).total)
+    return Term(gaussian(g, score.code, shares, evidence).total)
 
 
 def output_bits(g: Graph, score: OutputBits, evidence: Names) -> Term:
@@ -115,17 +116,19 @@ def tree(g: Graph, code: TreeCode, on: str, group: str) -> str:
     return g.call("Where", on, present, absent)
 
 
-def gaussian(g: Graph, code: GaussianCode, z: str, group: str) -> Term:
+def gaussian(g: Graph, code: GaussianCode, z: str, evidence: Names) -> Term:
     """`GaussianCode.bits`."""
-    deviation = g.call("Sub", z, g.call("Gather", g.constant(code.means), group))
-    kind = g.call("Gather", g.constant(code.kind), group)
+    label = evidence.prediction
+    apart = g.call("Sub", z, g.call("Gather", g.constant(code.means), label))
+    deviation = g.call("Mul", apart, g.call("Sqrt", evidence.confidence))
+    kind = g.call("Gather", g.constant(code.kind), label)
     u = by_kind(g, deviation, code.precision, kind)
     quadratic = scaled(g, summed(g, g.call("Mul", u, deviation)), 0.5 * LOG2_E)
     length = g.call("Add", quadratic, g.call("Gather", g.constant(code.volume), kind))
     above = g.call("Relu", deviation)
     weights = g.call("Gather", g.constant(0.5 * LOG2_E / code.variance), kind)
     each = g.call("Mul", g.call("Mul", above, above), weights)
-    typical = g.call("Gather", g.constant(code.typical), group)
+    typical = g.call("Gather", g.constant(code.typical), label)
     return Term(untypical(g, length, typical), each)
 
 

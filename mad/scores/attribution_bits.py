@@ -28,9 +28,8 @@ class AttributionBits(Score):
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> AttributionBits:
         """Fit the code to the reference's attributions."""
         attributions = reference.attributions.astype(np.float64)
-        groups = reference.outputs.shape[1]
-        return cls(GaussianCode.fit(attributions, reference.prediction, groups))
+        return cls(GaussianCode.fit(attributions, reference.predicted))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
-        return Bits(*self.code.bits(evidence.attributions, evidence.prediction))
+        return Bits(*self.code.bits(evidence.attributions, evidence.predicted))

@@ -35,13 +35,12 @@ class InputBits(Score):
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> InputBits:
         """Fit the code to the reference's shares."""
-        groups = reference.outputs.shape[1]
-        z, prediction = shares(reference), reference.prediction
-        return cls(GaussianCode.fit(z, prediction, groups, common_scale, ITS_OWN))
+        z = shares(reference)
+        return cls(GaussianCode.fit(z, reference.predicted, common_scale, ITS_OWN))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
-        return Bits(self.code.bits(shares(evidence), evidence.prediction)[0])
+        return Bits(self.code.bits(shares(evidence), evidence.predicted)[0])
 
 
 def shares(evidence: Evidence) -> Float[np.ndarray, "n q"]:
