@@ -23,7 +23,7 @@ from images import Parts, load, split
 from trainings import TRAININGS
 from victims import Recipe, Victim, victim
 
-from mad.baselines.mahalanobis import Mahalanobis
+from mad.baselines import Mahalanobis, Predicted
 from mad.metrics import auroc
 
 
@@ -33,12 +33,12 @@ def told_apart(found: Victim, parts: Parts) -> list[float]:
     triggered = attack.trigger(test[attack.eligible(parts.test.labels)])
     triggered = triggered[found.predictions(triggered) == TARGET]
     groups = [parts.reference.images, test, triggered]
-    classes = [found.predictions(images).numpy() for images in groups]
+    classes = [Predicted.certain(found.predictions(images).numpy(), 10) for images in groups]
     layers = zip(*(hidden(found.model, found.inputs(images)) for images in groups), strict=True)
     aurocs = []
     for layer in layers:
         usual, *scored = (activations.numpy() for activations in layer)
-        distance = Mahalanobis.fit(usual, classes[0], 10)
+        distance = Mahalanobis.fit(usual, classes[0])
         aurocs.append(auroc(*map(distance.score, scored, classes[1:])))
     return aurocs
 

@@ -16,7 +16,7 @@ from rich.table import Table
 import apd
 import mad
 import toys
-from mad.baselines import Mahalanobis
+from mad.baselines import Mahalanobis, Predicted
 from mad.calibration import conformal_p_values
 from mad.metrics import auroc, tpr_at_fpr
 
@@ -54,7 +54,7 @@ def figures(toy: toys.Toy, detector: mad.Detector, result: mad.Result) -> dict[s
     untouched = result.prediction[clean][y[clean] != toys.digits.TARGET]
     kept = result.prediction[alike] == untouched
     flagged = result.flagged(ALPHA)
-    rival = mahalanobis_p_values(toy, detector, result) <= ALPHA
+    rival = mahalanobis_p_values(toy, detector) <= ALPHA
     return {
         "clean accuracy": (result.prediction == y)[clean].mean(),
         "attack success": (result.prediction[triggered] == toys.digits.TARGET).mean(),
@@ -68,19 +68,21 @@ def figures(toy: toys.Toy, detector: mad.Detector, result: mad.Result) -> dict[s
     }
 
 
-def mahalanobis_p_values(toy: toys.Toy, detector: mad.Detector, result: mad.Result) -> np.ndarray:
+def mahalanobis_p_values(toy: toys.Toy, detector: mad.Detector) -> np.ndarray:
     """The rival: Mahalanobis on the first layer's activations, on the same reference parts."""
 
     def first_layer(x: np.ndarray) -> np.ndarray:
         return toy.model[:2](torch.from_numpy(x)).double().numpy()
 
-    def predicted(x: np.ndarray) -> np.ndarray:
-        return toy.model(torch.from_numpy(x)).argmax(1).numpy()
+    def predicted(x: np.ndarray) -> Predicted:
+        outputs = toy.model(torch.from_numpy(x)).numpy()
+        return Predicted.of(outputs, outputs.argmax(1))
 
     profiled, calibrated = detector.profiled, detector.calibrated
-    rival = Mahalanobis.fit(first_layer(profiled), predicted(profiled), 10)
+    rival = Mahalanobis.fit(first_layer(profiled), predicted(profiled))
     calibration = np.sort(rival.score(first_layer(calibrated), predicted(calibrated)))
-    scores = rival.score(first_layer(toy.inputs.x.numpy()), result.prediction)
+    x = toy.inputs.x.numpy()
+    scores = rival.score(first_layer(x), predicted(x))
     return conformal_p_values(scores, calibration)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -38,9 +39,9 @@ class Evidence:
     without_residual: Float[np.ndarray, "n d"]
     input_effects: Float[np.ndarray, "n q"]
 
-    @property
+    @cached_property
     def predicted(self) -> Predicted:
-        """The prediction, and how sure of it the network is."""
+        """The prediction, and how sure the network is."""
         return Predicted.of(self.outputs, self.prediction)
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:

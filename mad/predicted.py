@@ -1,4 +1,4 @@
-"""What a network predicted, and how sure of it it is."""
+"""What a network predicted, and how sure it is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import softmax
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,8 @@ class Predicted:
 
     Attributes:
         label: the index of the output that each input is about, as a rule the largest.
-        confidence: the largest softmax probability of its outputs, 1 where there is one output.
+        confidence: the largest softmax probability of its outputs, read as logits; 1 of a single
+            output.
         classes: how many outputs there are.
     """
 
@@ -26,13 +26,19 @@ class Predicted:
     @classmethod
     def of(cls, outputs: Float[np.ndarray, "n K"], label: Int[np.ndarray, "n"]) -> Predicted:
         """The predictions that come with some outputs."""
-        confidence = softmax(outputs.astype(np.float64), axis=1).max(1)
-        return cls(label, confidence, outputs.shape[1])
+        z = outputs.astype(np.float64)
+        z -= z.max(1, keepdims=True)
+        return cls(label, 1 / np.exp(z, out=z).sum(1), outputs.shape[1])
+
+    @classmethod
+    def certain(cls, label: Int[np.ndarray, "n"], classes: int) -> Predicted:
+        """Predictions of full confidence."""
+        return cls(label, np.ones(len(label)), classes)
 
     @classmethod
     def alike(cls, n: int) -> Predicted:
         """All of one class, and certain."""
-        return cls(np.zeros(n, dtype=np.int64), np.ones(n), 1)
+        return cls.certain(np.zeros(n, dtype=np.int64), 1)
 
     def rows(self, chosen: Int[np.ndarray, "some"] | Bool[np.ndarray, "n"]) -> Predicted:
         """Those of some of the inputs."""

@@ -272,10 +272,14 @@ def matches(weight: Tensor, components: Tensor) -> list[tuple[int, float, float]
 
 
 def class_means(z: np.ndarray, predicted: Predicted) -> np.ndarray:
-    """The mean of every class's rows, by confidence, and of one further row, the overall mean."""
+    """The mean of every class's rows, by confidence, and of one further row, the overall mean.
+
+    The further row is of average confidence.
+    """
     means = []
     for k in range(predicted.classes):
-        total, weight = z.mean(0), 1.0
+        weight = float(np.mean(predicted.confidence))
+        total = weight * z.mean(0)
         for row, label, confidence in zip(z, predicted.label, predicted.confidence, strict=True):
             if label == k:
                 total, weight = total + confidence * row, weight + confidence
@@ -367,6 +371,12 @@ def reaches_the_root(parent: list[int]) -> bool:
     return True
 
 
+def predicted(outputs: np.ndarray, label: np.ndarray) -> Predicted:
+    """Predictions, as sure as a softmax by hand has them."""
+    confidence = [max(softmax(row)) for row in outputs.tolist()]
+    return Predicted(label, np.array(confidence), outputs.shape[1])
+
+
 class Gaussian:
     """The code of `mad.codes.gaussian`, one row at a time.
 
@@ -388,7 +398,7 @@ class Gaussian:
                 for row, k, confidence in zip(z, label, predicted.confidence, strict=True)
             ]
         )
-        spread = deviations.std(0)
+        spread = np.sqrt(np.mean(deviations**2, axis=0))
         average = math.sqrt(np.mean(spread**2))
         if alike:
             self.scale, self.lacking = np.array([average] * len(spread)), 1e-6 * np.eye(len(spread))

@@ -15,11 +15,10 @@ from sklearn import neighbors
 from sklearn.decomposition import PCA
 
 from mad import baselines
-from mad.baselines import BASELINES, OFFLINE, Observed, features
+from mad.baselines import BASELINES, OFFLINE, Observed, Predicted, features
 from mad.baselines.classes import ENOUGH_ROWS
 from mad.codes import GaussianCode
 from mad.errors import InputError, ReferenceError
-from mad.predicted import Predicted
 
 N, P, D, H = 120, 7, 4, (6, 5, 8)
 EVERY = {**BASELINES, **OFFLINE}
@@ -339,11 +338,14 @@ def test_relative_mahalanobis_takes_off_the_distance_to_all_classes_together(las
     np.testing.assert_allclose(one.score(asked[0], alike), 0, atol=1e-9)
 
 
-def test_typicality_is_the_code_of_attribution_bits_and_two_sided(last, asked):
+def test_typicality_is_the_code_of_attribution_bits_and_two_sided(last, asked, fresh):
+    sure = oracles.predicted(fresh.outputs, fresh.prediction)
+    np.testing.assert_allclose(asked[1].confidence, sure.confidence)
+    assert np.ptp(sure.confidence) > 0.1
     code = GaussianCode.fit(*last)
     fitted = baselines.Typicality.fit(*last)
     np.testing.assert_array_equal(fitted.score(*asked), code.bits(*asked)[0])
-    at_the_mean = fitted.score(code.means, Predicted(np.arange(D), np.ones(D), D))
+    at_the_mean = fitted.score(code.means, Predicted.certain(np.arange(D), D))
     expected = code.typical - code.volume[code.kind]
     np.testing.assert_allclose(at_the_mean, np.abs(expected))
 

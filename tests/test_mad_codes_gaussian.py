@@ -37,20 +37,16 @@ def slow(data):
     return oracles.Gaussian(*data)
 
 
-def certain(label, classes):
-    return Predicted(label, np.ones(len(label)), classes)
-
-
-def one_each(confidence=1.0):
+def one_each():
     """Every class once."""
-    return Predicted(np.arange(K), np.full(K, confidence), K)
+    return Predicted.certain(np.arange(K), K)
 
 
 def test_means_borrow_one_row_from_the_overall_mean(code, data):
     z, predicted = data
     np.testing.assert_allclose(code.means, oracles.class_means(z, predicted))
     np.testing.assert_allclose(code.means[K - 1], z.mean(0))
-    sure = GaussianCode.fit(z, certain(predicted.label, K))
+    sure = GaussianCode.fit(z, Predicted.certain(predicted.label, K))
     own = z[predicted.label == 1]
     np.testing.assert_allclose(sure.means[1], (own.sum(0) + z.mean(0)) / (len(own) + 1))
 
@@ -67,7 +63,7 @@ def test_every_class_has_the_precision_of_its_blend_of_shrunk_covariances(code, 
 def test_classes_of_one_distribution_share_their_covariance():
     rng = np.random.default_rng(6)
     z = rng.normal(size=(90, 12)) @ rng.normal(size=(12, 12))
-    predicted = certain(np.arange(90) % 3, 3)
+    predicted = Predicted.certain(np.arange(90) % 3, 3)
     code = GaussianCode.fit(z, predicted)
     assert oracles.shortest(z, predicted) == 0
     assert code.precision.shape == (1, 12, 12)
@@ -76,7 +72,7 @@ def test_classes_of_one_distribution_share_their_covariance():
 
 def test_classes_too_small_for_a_covariance_share_one(data):
     z = data[0][:24]
-    code = GaussianCode.fit(z, certain(np.zeros(24, dtype=int), 2))
+    code = GaussianCode.fit(z, Predicted.certain(np.zeros(24, dtype=int), 2))
     assert code.precision.shape == (1, D, D)
 
 
@@ -100,14 +96,14 @@ def test_differences_of_code_lengths_are_log_density_ratios(code, slow):
     density = multivariate_normal(
         slow.means[0], slow.covariance[0] * np.outer(slow.scale, slow.scale)
     ).logpdf(z)
-    apart = np.diff(code.lengths(z, certain(np.array([0, 0]), K))[0])[0]
+    apart = np.diff(code.lengths(z, Predicted.certain(np.array([0, 0]), K))[0])[0]
     assert math.isclose(apart, (density[0] - density[1]) / math.log(2), rel_tol=1e-8)
 
 
 def test_code_lengths_of_classes_compare_as_their_densities_do(code, slow):
     units = np.outer(slow.scale, slow.scale)
     z = np.random.default_rng(2).normal(size=D)
-    lengths = code.lengths(np.stack([z, z]), certain(np.array([0, 2]), K))[0]
+    lengths = code.lengths(np.stack([z, z]), Predicted.certain(np.array([0, 2]), K))[0]
     first, second = (
         multivariate_normal(slow.means[k], slow.covariance[k] * units).logpdf(z) for k in (0, 2)
     )
@@ -129,7 +125,7 @@ def test_fresh_rows_of_every_class_are_typical_and_odd_ones_are_not():
         return stretch * rng.normal(size=(n, 12)) * np.where(np.arange(n) % 2, 2, 1)[:, None]
 
     group = np.arange(400) % 2
-    predicted = certain(group, 2)
+    predicted = Predicted.certain(group, 2)
     code = GaussianCode.fit(rows(400, 1), predicted)
     fresh = code.lengths(rows(400, 1), predicted)[0] - code.typical[group]
     usual, odd = (code.bits(rows(400, stretch), predicted)[0] for stretch in (1, 2))
@@ -141,11 +137,20 @@ def test_fresh_rows_of_every_class_are_typical_and_odd_ones_are_not():
 def test_a_squared_distance_counts_as_far_as_the_network_is_sure(code, data):
     z, predicted = data
     volume = code.volume[code.kind[predicted.label]]
-    sure = certain(predicted.label, K)
+    sure = Predicted.certain(predicted.label, K)
     for found, whole in zip(code.lengths(z, predicted), code.lengths(z, sure), strict=True):
         of_distance = found - volume if found.ndim == 1 else found.T
         expected = predicted.confidence * (whole - volume if whole.ndim == 1 else whole.T)
         np.testing.assert_allclose(of_distance, expected, atol=1e-9)
+
+
+def test_only_differences_of_confidence_matter(code, data):
+    z, predicted = data
+    fainter = Predicted(predicted.label, 0.01 * predicted.confidence, K)
+    other = GaussianCode.fit(z, fainter)
+    np.testing.assert_allclose(other.means, code.means)
+    for found, expected in zip(other.bits(z, fainter), code.bits(*data), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)
 
 
 def test_what_the_network_hesitates_about_hides_nothing_among_the_rest():
@@ -201,7 +206,7 @@ def test_fresh_rows_are_typical_on_average(code):
     group = rng.integers(0, K - 1, size=4000)
     rng.normal(size=(K, D))
     z = rng.normal(size=(4000, D))
-    predicted = certain(group, K)
+    predicted = Predicted.certain(group, K)
     known, new = (predicted.rows(rows) for rows in (np.arange(400), np.arange(400, 4000)))
     fitted = GaussianCode.fit(z[:400], known)
     longer = (fitted.lengths(z[400:], new)[0] > fitted.typical[group[400:]]).mean()
@@ -260,7 +265,7 @@ def test_codes_of_coordinates_of_one_unit_are_those_of_the_loops(data, own):
 def test_of_coordinates_of_one_unit_those_that_hardly_vary_count_for_less():
     """What is shrunk, is shrunk towards the variance of an average one."""
     z = np.random.default_rng(8).normal(size=(40, D)) * [1, 2, 0.5, 3, 1, 0, 1e-3]
-    predicted = certain(np.arange(len(z)) % 2, 2)
+    predicted = Predicted.certain(np.arange(len(z)) % 2, 2)
     odd = np.zeros((1, D))
     odd[0, 6] = 0.01
     costs = [
@@ -274,7 +279,7 @@ def test_a_class_that_never_varied_has_a_covariance_of_its_own_all_the_same():
     rng = np.random.default_rng(9)
     z, group = rng.normal(size=(80, D)), np.arange(80) % 2
     z[group == 1] = 0.5
-    predicted = certain(group, 2)
+    predicted = Predicted.certain(group, 2)
     code = GaussianCode.fit(z, predicted, common_scale, [1.0])
     found = code.bits(z, predicted)[0]
     assert np.isfinite(found).all()

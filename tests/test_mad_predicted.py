@@ -29,6 +29,13 @@ def test_of_a_single_output_everything_is_certain():
         assert np.array_equal(one, other)
 
 
+def test_confidence_is_that_of_the_largest_output_whatever_the_label():
+    outputs = np.array([[10.0, 0, 0]])
+    of_another = Predicted.of(outputs, np.array([2]))
+    assert of_another.confidence == Predicted.of(outputs, np.array([0])).confidence
+    assert of_another.label == 2
+
+
 def test_rows_are_those_of_the_chosen_inputs():
     outputs = np.random.default_rng(0).normal(size=(9, 5))
     every = Predicted.of(outputs, outputs.argmax(1))

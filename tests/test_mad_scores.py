@@ -151,16 +151,20 @@ def test_only_mask_and_attribution_bits_are_about_components(reference, fresh):
 # --- attribution bits -----------------------------------------------------------------------
 
 
+def predicted(evidence):
+    return oracles.predicted(evidence.outputs, evidence.prediction)
+
+
 @pytest.fixture(scope="module")
 def gaussian(reference):
-    return oracles.Gaussian(reference.attributions, reference.predicted)
+    return oracles.Gaussian(reference.attributions, predicted(reference))
 
 
 def test_attribution_bits_are_a_code_of_all_contributions_given_the_prediction(
     reference, fresh, gaussian
 ):
     score = AttributionBits.fit(reference, RANKS)
-    slow = gaussian.lengths(fresh.attributions, fresh.predicted)
+    slow = gaussian.lengths(fresh.attributions, predicted(fresh))
     np.testing.assert_allclose(
         score.bits(fresh).total, np.abs(slow - score.code.typical[fresh.prediction]), rtol=1e-8
     )
@@ -168,7 +172,7 @@ def test_attribution_bits_are_a_code_of_all_contributions_given_the_prediction(
 
 def test_a_component_answers_for_contributing_more_than_usual(reference, fresh, gaussian):
     fast = AttributionBits.fit(reference, RANKS).bits(fresh).by_component
-    sure = fresh.predicted.confidence
+    sure = predicted(fresh).confidence
     for n in range(0, 30, 5):
         row, k = fresh.attributions[n], fresh.prediction[n]
         for c in range(COUNT):
@@ -215,8 +219,8 @@ def test_input_bits_are_a_code_of_the_shares_of_what_came_in_given_the_predictio
         np.stack([row / sum(abs(each) for each in row) for row in e.input_effects])
         for e in (reference, fresh)
     )
-    gaussian = oracles.Gaussian(told, reference.predicted, own=1.0, alike=True)
-    slow = gaussian.lengths(new, fresh.predicted)
+    gaussian = oracles.Gaussian(told, predicted(reference), own=1.0, alike=True)
+    slow = gaussian.lengths(new, predicted(fresh))
     found = score.bits(fresh)
     typical = score.code.typical[fresh.prediction]
     np.testing.assert_allclose(found.total, np.abs(slow - typical), rtol=1e-8)

@@ -50,6 +50,7 @@ from mad.baselines.relative_mahalanobis import RelativeMahalanobis
 from mad.baselines.spectral_signatures import SpectralSignatures
 from mad.baselines.ted import Ted
 from mad.baselines.typicality import Typicality
+from mad.predicted import Predicted
 
 
 def of(matrix: features.Features, fit: FitStatistic) -> FitBaseline:
@@ -108,6 +109,7 @@ __all__ = [
     "NearestNeighbours",
     "Observed",
     "OfFeatures",
+    "Predicted",
     "Principal",
     "QuantumEntropy",
     "RelativeMahalanobis",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -52,7 +53,7 @@ class Observed:
         if self.prediction.min() < 0 or self.prediction.max() >= classes:
             raise InputError(f"a prediction is not the index of one of {classes} outputs")
 
-    @property
+    @cached_property
     def predicted(self) -> Predicted:
-        """The predictions, and how sure of them the network is."""
+        """The predictions, and how sure the network is."""
         return Predicted.of(self.outputs, self.prediction)

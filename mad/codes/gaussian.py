@@ -20,9 +20,10 @@ MOST_NUMBERS = 2**22
 class GaussianCode:
     """One mean per class, and a covariance that is partly the class's own.
 
-    An input counts as one of its class as far as the network is sure of it: deviations from the
-    mean are in units that widen as the confidence falls, and means and covariances are weighted by
-    it. What a network hesitates about varies more, and would hide what is odd about the rest.
+    An input counts as one of its class as far as the network is sure: deviations from the mean are
+    times the root of its confidence, and rows have it for weights. What a network hesitates about
+    varies more, and would hide what is odd about the rest. What the wider unit itself would add to
+    a code length is left out, so that lengths compare whatever the confidence.
 
     A class with `FEWEST_ROWS` rows or more has the covariance (1 - own) S + own S_k, where S is
     that of all rows' deviations and S_k that of its own rows', both shrunk; the others have S
@@ -31,7 +32,7 @@ class GaussianCode:
 
     Attributes:
         means: the mean of every class; a class of n rows borrows from the overall mean as from one
-            further row.
+            further row of average confidence.
         kind: which of the covariances every class has; 0 is S.
         precision: their inverses.
         variance: of every coordinate by itself, the diagonals of the covariances.

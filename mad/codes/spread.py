@@ -56,9 +56,13 @@ class Spread(NamedTuple):
 
 
 def weighted_means(z: Float[np.ndarray, "n D"], predicted: Predicted) -> Float[np.ndarray, "K D"]:
-    """The mean of every class's rows, by confidence, and `PRIOR_ROWS` rows of the overall mean."""
+    """The mean of every class's rows, weighted by confidence, borrowing from the overall mean.
+
+    It borrows as from `PRIOR_ROWS` further rows of average confidence.
+    """
     member = np.eye(predicted.classes)[predicted.label] * predicted.confidence[:, None]
-    return (member.T @ z + PRIOR_ROWS * z.mean(0)) / (member.sum(0)[:, None] + PRIOR_ROWS)
+    borrowed = PRIOR_ROWS * predicted.confidence.mean()
+    return (member.T @ z + borrowed * z.mean(0)) / (member.sum(0)[:, None] + borrowed)
 
 
 def deviations(
@@ -71,12 +75,12 @@ def deviations(
 def own_scales(
     deviations: Float[np.ndarray, "n D"],
 ) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
-    """Every coordinate's standard deviation, and the variance it lacks of 1 in units of it.
+    """Every coordinate's root mean square, and the variance it lacks of 1 in units of it.
 
     A coordinate that hardly varies is taken to vary by `SMALLEST_SCALE` times what an average one
     does, and lacks what it does not; where none varies, by 1.
     """
-    spread = deviations.std(0)
+    spread = np.sqrt(np.mean(deviations**2, axis=0))
     floor = SMALLEST_SCALE * np.sqrt(np.mean(spread**2))
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
     return scale, 1 - (spread / scale) ** 2
@@ -85,12 +89,12 @@ def own_scales(
 def common_scale(
     deviations: Float[np.ndarray, "n D"],
 ) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
-    """The standard deviation of an average coordinate, for all, and `SMALLEST_SCALE` squared.
+    """The root mean square of an average coordinate, for all, and `SMALLEST_SCALE` squared.
 
     Where none varies, 1 and 1.
     """
     ones = np.ones(deviations.shape[1])
-    average = np.sqrt(np.mean(deviations.std(0) ** 2))
+    average = np.sqrt(np.mean(deviations**2))
     return (average * ones, SMALLEST_SCALE**2 * ones) if average > 0 else (ones, ones)
 
 

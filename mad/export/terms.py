@@ -25,7 +25,7 @@ from mad.scores.input_bits import TINY
 
 
 class Names(NamedTuple):
-    """The values of a graph that hold what `mad.evidence.Evidence` does."""
+    """The values of a graph that hold what `mad.evidence.Evidence` and its `predicted` do."""
 
     outputs: str
     prediction: str
