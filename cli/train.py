@@ -117,7 +117,7 @@ def train(
         runs.refuse_taken(run)
     decomposition, detector = work(plan, run, began, resume=resume, trust=trust)
     if json:
-        from cli.trained import told
+        from cli.outcome import told
 
         put(told(decomposition, detector, run, time.monotonic() - began))
 
@@ -164,8 +164,8 @@ def work(
         apd.ApdError, mad.MadError, toys.ToyError, CliError: see `gather`, `decompose` and `fit`.
     """
     from cli.console import alerts, say, screen
+    from cli.outcome import summarise
     from cli.targets import gather
-    from cli.trained import summarise
     from cli.training import decomposed, fitted
 
     console = screen()

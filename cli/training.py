@@ -22,8 +22,8 @@ def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
 
     import apd
     from cli.console import progress
+    from cli.outcome import losses_of
     from cli.targets import device_of
-    from cli.trained import losses_of
 
     config = apd.Config.of(dict(plan.decomposition))
     if apd.is_run(run):
