@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import oracles
 import pytest
 import torch
 
@@ -274,11 +275,12 @@ def test_the_explanation_of_an_input_is_its_row(detector, result):
 
 
 def test_components_are_named_for_their_mask_and_attribution_bits(detector, digits, x, result):
-    attributions = digits.run.explain(x[:40], "predicted")[1]
+    outputs, attributions, _ = digits.run.explain(x[:40], "predicted")
     active = np.abs(attributions) >= detector.profile.threshold
     mask = detector.profile.scores["mask_bits"].code.lengths(active, result.prediction[:40])
     code = detector.profile.scores["attribution_bits"].code
-    bits = mask + code.bits(attributions, result.prediction[:40])[1]
+    predicted = oracles.predicted(outputs, result.prediction[:40])
+    bits = mask + code.bits(attributions, predicted)[1]
     for n in range(40):
         top = np.sort(bits[n])[::-1][:5]
         np.testing.assert_allclose(result.component_bits[n], top, rtol=1e-3, atol=1e-3)
