@@ -298,11 +298,9 @@ def squared_distance(deviation: np.ndarray, deviations: np.ndarray) -> float:
 def small_class(last):
     """The last layer's features when class 3 has few rows, and class 2 none."""
     z, predicted = last
-    kept = (predicted.label < 2) | (
-        (predicted.label == 3) & (np.cumsum(predicted.label == 3) < ENOUGH_ROWS)
-    )
-    z, predicted = z[kept], predicted.rows(kept)
     k = predicted.label
+    kept = (k < 2) | ((k == 3) & (np.cumsum(k == 3) < ENOUGH_ROWS))
+    z, predicted, k = z[kept], predicted.rows(kept), k[kept]
     means = [z[k == j].mean(0) if (k == j).any() else z.mean(0) for j in range(D)]
     deviations = np.stack([row - means[j] for row, j in zip(z, k, strict=True)])
     return z, predicted, means, deviations

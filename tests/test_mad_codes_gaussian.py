@@ -137,11 +137,11 @@ def test_fresh_rows_of_every_class_are_typical_and_odd_ones_are_not():
 def test_a_squared_distance_counts_as_far_as_the_network_is_sure(code, data):
     z, predicted = data
     volume = code.volume[code.kind[predicted.label]]
-    sure = Predicted.certain(predicted.label, K)
-    for found, whole in zip(code.lengths(z, predicted), code.lengths(z, sure), strict=True):
-        of_distance = found - volume if found.ndim == 1 else found.T
-        expected = predicted.confidence * (whole - volume if whole.ndim == 1 else whole.T)
-        np.testing.assert_allclose(of_distance, expected, atol=1e-9)
+    found, of_coordinates = code.lengths(z, predicted)
+    whole, of_sure = code.lengths(z, Predicted.certain(predicted.label, K))
+    sure = predicted.confidence
+    np.testing.assert_allclose(found - volume, sure * (whole - volume), atol=1e-9)
+    np.testing.assert_allclose(of_coordinates, sure[:, None] * of_sure, atol=1e-9)
 
 
 def test_only_differences_of_confidence_matter(code, data):
