@@ -41,9 +41,13 @@ def write_checkpoint(
 ) -> None:
     """Save the state of training; until it is whole, the older checkpoint stays.
 
+    So it does where the components are no numbers any more.
+
     Raises:
         RunError: the directory cannot be written.
     """
+    if not all(bool(tensor.isfinite().all()) for tensor in training.components.tensors()):
+        return
     tensors = {
         **factor_tensors(training.components),
         "usage": training.usage,
@@ -70,18 +74,23 @@ def read_checkpoint(
     found = read_metadata(path)
     for part, value in belongs_to.items():
         if found.get(part) != value:
-            raise RunError(f"{path} was made with another {part}; it can only go on with the same")
+            raise RunError(f"{path} can only go on with the same {part} as before")
     tensors = {name: t.to(target.device).clone() for name, t in read_tensors(path).items()}
-    steps = steps_from(tensors["history"].cpu())
-    began, pace, nearest = tensors["attempt"].tolist()
-    training = Training(
-        len(steps),
-        components_from(tensors, target),
-        moments_from(tensors, target),
-        tensors["usage"],
-        Sparsity(*tensors["sparsity"].tolist()),
-        Attempt(int(began), pace, nearest),
-    )
+    try:
+        steps = steps_from(tensors["history"].cpu())
+        began, pace, nearest = tensors["attempt"].tolist()
+        training = Training(
+            len(steps),
+            components_from(tensors, target),
+            moments_from(tensors, target),
+            tensors["usage"],
+            Sparsity(*tensors["sparsity"].tolist()),
+            Attempt(int(began), pace, nearest),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{path} is damaged or of another version; remove it to begin anew"
+        ) from error
     return training, steps
 
 

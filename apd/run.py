@@ -32,6 +32,10 @@ class Run(Saved):
     Arrays in, arrays out, every row's numbers a function of that row, as `mad.Decomposition` asks.
     """
 
+    def __repr__(self) -> str:
+        """How large it is."""
+        return f"<apd.Run of {self.components.count} components at {', '.join(self.sites)}>"
+
     @property
     def sites(self) -> tuple[str, ...]:
         """The dotted names of the decomposed weights, in the order of the attributions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -96,6 +97,8 @@ def train(
         separating = phase.progress < config.release_end
         if separating and training.attempt.diverges(record.faithfulness):
             try_slower(training, target, config)
+        elif not math.isfinite(record.faithfulness):
+            refuse_lost(target, training.components)
         yield record
     refuse_lost(target, training.components)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from recovery import WITH_MECHANISMS
 from rich.console import Console
 from rich.table import Table
 
@@ -99,7 +100,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="write the rows there as they come")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--toys", nargs="+", choices=toys.TOYS, default=TOYS)
+    parser.add_argument("--toys", nargs="+", choices=WITH_MECHANISMS, default=TOYS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     console, progress = Console(width=100), Console(stderr=True)

@@ -59,7 +59,7 @@ def report(run: Path, x: NDArray[np.generic], before: mad.Detector, after: mad.D
         screen(),
         {
             "run": str(run),
-            "accepted": f"{len(x)} inputs, {after.accepted} in all",
+            "accepted": f"{after.accepted - before.accepted} inputs, {after.accepted} in all",
             "their bits": f"{was:.1f} before, {now:.1f} now (median)",
             "profile": f"{len(after.profiled)} inputs",
             "calibration": f"{len(after.calibrated)} inputs, "

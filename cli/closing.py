@@ -36,7 +36,7 @@ def report(summary: Summary, detector: mad.Detector, run: Path, out: Path) -> No
     if summary.flagged:
         show_worst(summary, console)
     else:
-        say(console, "No input was flagged.", "green")
+        say(console, "No input was flagged." if summary.scored else "No input could be scored.")
 
 
 def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
@@ -44,12 +44,13 @@ def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
     from cli.console import say
 
     if summary.unscored:
-        rows_word = "row" if summary.unscored == 1 else "rows"
+        one = summary.unscored == 1
         named = few(summary.first_unscored, summary.unscored)
         say(
             console,
-            f"apd: warning: {rows_word} {named} hold NaN or infinity, or take the network out of "
-            "range, and could not be scored.",
+            f"apd: warning: {'row' if one else 'rows'} {named} {'holds' if one else 'hold'} NaN or "
+            f"infinity, or {'takes' if one else 'take'} the network out of range, and could not be "
+            "scored.",
             "yellow",
         )
     limit = summary.limit(detector.finest_alpha)
@@ -73,7 +74,7 @@ def show_worst(summary: Summary, console: Console) -> None:
     from cli.console import say, table
     from mad.reports.words import bits_text
 
-    say(console, "\nMost surprising, and the components that made them so:", "bold red")
+    say(console, "\nMost surprising, and the components that add most to their bits:", "bold red")
     console.print(
         table(
             ("input", "bits", "p", "predicts", "components (bits)"),
@@ -87,7 +88,7 @@ def show_worst(summary: Summary, console: Console) -> None:
                 )
                 for found in summary.worst
             ),
-            words=True,
+            words=-1,
         )
     )
 

@@ -45,14 +45,16 @@ def facts(console: Console, rows: Mapping[str, str]) -> None:
         console.print(Text.assemble((f"{name:{width}}", "dim"), "  ", value), soft_wrap=True)
 
 
-def table(headers: Iterable[str], rows: Iterable[Iterable[str]], *, words: bool = False) -> Table:
-    """Columns under headers, numbers to the right; with `words`, the last one to the left."""
-    headers = list(headers)
+def table(
+    headers: Iterable[str], rows: Iterable[Iterable[str]], *, words: int | None = None
+) -> Table:
+    """Columns under headers, numbers to the right; the one numbered `words` to the left."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for header in headers[: len(headers) - words]:
+    for header in headers:
         made.add_column(header, justify="right", no_wrap=True)
-    if words:
-        made.add_column(headers[-1], overflow="fold")
+    if words is not None:
+        column = made.columns[words]
+        column.justify, column.no_wrap, column.overflow = "left", False, "fold"
     for row in rows:
         made.add_row(*map(Text, row))
     return made

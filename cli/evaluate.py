@@ -39,6 +39,10 @@ METRICS = {
     "fpr_at_95_percent_tpr": "FPR at 95 %",
 }
 
+KIND = "kind"
+NAME_WIDTH = 20
+METRIC_WIDTH = 12
+
 Estimates = dict[str, dict[str, "Estimate"]]
 
 
@@ -69,7 +73,7 @@ def evaluate(
     from cli.score import opened
     from cli.summary import say_too_fine
 
-    truth = labels_of(inputs, labels)
+    truth, named = labels_of(inputs, labels), kinds_of(inputs)
     run, count, chunks, detector = opened(run, inputs, key)
     if len(truth) != count:
         raise InputError(f"{inputs} has {count} inputs and {len(truth)} labels in {labels!r}")
@@ -80,6 +84,7 @@ def evaluate(
     say_too_fine(alpha, detector.finest_alpha)
     found = estimated(all_scores(detector, result, x), truth[finite])
     flagged = result.p_value[finite] <= alpha
+    kinds = named[finite] if len(named) == count else named[:0]
     facts = {
         "run": str(run),
         "inputs": str(inputs),
@@ -93,7 +98,7 @@ def evaluate(
     if json:
         put({**facts, "scores": as_numbers(found)})
     else:
-        show(facts, found)
+        show(facts, by_kind(kinds, flagged), found)
 
 
 def labels_of(path: Path, key: str) -> NDArray[np.bool_]:
@@ -113,6 +118,25 @@ def labels_of(path: Path, key: str) -> NDArray[np.bool_]:
             "name the labels with --labels"
         )
     return values.astype(bool)
+
+
+def kinds_of(path: Path) -> NDArray[np.str_]:
+    """What kind of input every one is, in words; nothing where the file does not say."""
+    import numpy as np
+
+    with np.load(path) as file:
+        found = file[KIND] if KIND in file else np.zeros(0, str)
+    return found if found.dtype.kind == "U" and found.ndim == 1 else found[:0].astype(str)
+
+
+def by_kind(kinds: NDArray[np.str_], flagged: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
+    """How many of every kind are flagged, and how many there are, in the kinds' order."""
+    import numpy as np
+
+    return {
+        str(kind): (int(flagged[kinds == kind].sum()), int((kinds == kind).sum()))
+        for kind in np.unique(kinds)
+    }
 
 
 def refuse_one_kind(truth: NDArray[np.bool_], path: Path, key: str) -> None:
@@ -194,8 +218,10 @@ def as_numbers(found: Estimates) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
-def show(facts: Mapping[str, object], found: Estimates) -> None:
-    """Prints what came of it."""
+def show(
+    facts: Mapping[str, object], kinds: Mapping[str, tuple[int, int]], found: Estimates
+) -> None:
+    """Prints what came of it, as many metrics as the terminal is wide enough for."""
     from cli import console
 
     screen = console.screen()
@@ -206,14 +232,16 @@ def show(facts: Mapping[str, object], found: Estimates) -> None:
             "inputs": f"{facts['clean']} clean, {facts['anomalies']} anomalies",
             "flagged": f"at alpha {facts['alpha']:g}: {facts['anomalies_flagged']} of the "
             f"anomalies, {facts['clean_flagged']} of the clean",
+            **{f"flagged, {kind}": f"{some} of {all_}" for kind, (some, all_) in kinds.items()},
         },
     )
     console.say(screen, "")
+    shown = list(METRICS)[: max(1, (screen.width - NAME_WIDTH) // METRIC_WIDTH)]
     screen.print(
         console.table(
-            (*METRICS.values(), "score"),
-            ([*map(in_words, row.values()), name] for name, row in found.items()),
-            words=True,
+            ("score", *(METRICS[metric] for metric in shown)),
+            ([name, *(in_words(row[metric]) for metric in shown)] for name, row in found.items()),
+            words=0,
         )
     )
 

@@ -63,7 +63,7 @@ def export(
     """
     if find_spec("onnxruntime") is None:
         raise InputError(
-            "a scorer is checked with onnxruntime; install it with `pip install 'apd[onnx]'`"
+            "a scorer is checked with onnxruntime; install it with `pip install -e '.[onnx]'`"
         )
     if not out.parent.is_dir():
         raise OutputError(f"{out} cannot be written: there is no directory {out.parent}")

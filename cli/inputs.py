@@ -201,3 +201,5 @@ def _reading(path: Path) -> Generator[None]:
         raise InputError(f"{path} cannot be read: {reason(error)}") from error
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, SyntaxError) as error:
         raise InputError(f"{path} is truncated or damaged, so it cannot be read") from error
+    except RuntimeError as error:
+        raise InputError(f"{path} is encrypted, or compressed in a way that is not read") from error

@@ -58,7 +58,7 @@ def inspect(
     say(console, str(run), "bold")
     facts(console, settings_of(found))
     say(console, "\nSites", "bold")
-    console.print(table(("shape", "residual", "site"), site_rows(found), words=True))
+    console.print(table(("shape", "residual", "site"), site_rows(found), words=-1))
     say(console, "\nLosses", "bold")
     console.print(
         table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
@@ -71,7 +71,7 @@ def inspect(
         table(
             ("component", "rank", "rate", *sites, "strongest inputs"),
             component_rows(found, detector, shares),
-            words=True,
+            words=-1,
         )
     )
     if len(shares) > SITES_SHOWN:
@@ -104,7 +104,7 @@ def refuse_figures(directory: Path) -> None:
         if error.name is None or error.name.partition(".")[0] != "matplotlib":
             raise
         raise InputError(
-            "figures need matplotlib; install it with `pip install 'apd[report]'`"
+            "figures need matplotlib; install it with `pip install -e '.[report]'`"
         ) from error
     folder.check(directory, [f"{name}.svg" for name in FIGURES])
 

@@ -5,7 +5,9 @@ Exit status: 0 done, 1 failed, 2 misused, 3 anomalies found where --fail-on-anom
 """
 
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -32,8 +34,19 @@ for command in (train, score, report, evaluate, accept, inspect, export, serve, 
     app.command()(command)
 
 
+INTERRUPTED = 130
+
 # Threads that wait by spinning make training twenty times slower where a processor is busy.
 THREADS_WAIT = ("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Interrupts the program, or ends it where torch is being imported, which cannot be undone."""
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    if getattr(spec, "_initializing", False):
+        print("apd: interrupted.", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
+    signal.default_int_handler(number, frame)
 
 
 def show_version(wanted: bool) -> None:
@@ -62,6 +75,7 @@ def about(
 def main() -> None:
     """Runs a command; an expected failure is one sentence on stderr and exit status 1."""
     os.environ.setdefault(*THREADS_WAIT)
+    signal.signal(signal.SIGINT, interrupt)
     try:
         app(prog_name="apd")
     except Exception as error:

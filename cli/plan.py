@@ -74,12 +74,14 @@ def recorded(run: Path) -> Plan | None:
     Raises:
         InputError: the record is damaged, or of another format version.
     """
+    from pydantic import TypeAdapter
+
     path = run / FILE
     try:
         content = json.loads(path.read_text())
         version = content.pop("format_version")
         if version == FORMAT_VERSION:
-            return Plan(**content)
+            return TypeAdapter(Plan).validate_python(content)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -14,12 +14,16 @@ INPUTS_SHOWN = 2048
 
 
 def toy_in(directory: Path, run: apd.Run) -> toys.Toy | None:
-    """The toy that a run's target is, or None where it is not one or is there no more."""
+    """The toy that a run's target is, or None where it is not one or is there no more, whole."""
+    import toys
     from cli.plan import recorded
     from cli.targets import toy_of
 
     plan = recorded(directory)
-    toy = toy_of(plan) if plan is not None else None
+    try:
+        toy = toy_of(plan) if plan is not None else None
+    except toys.ToyError:
+        return None
     return toy if toy is not None and has_weights_of(run, toy) else None
 
 

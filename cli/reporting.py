@@ -64,7 +64,7 @@ def check(paths: list[Path], *sources: Path | None) -> None:
             raise InputError(f"{path} is needed for something else; the report needs its own file")
         if path.suffix == NEEDS_JINJA and find_spec("jinja2") is None:
             raise InputError(
-                "a report as a page needs jinja2; install it with `pip install 'apd[report]'`"
+                "a report as a page needs jinja2; install it with `pip install -e '.[report]'`"
             )
 
 

@@ -169,7 +169,7 @@ def check(path: Path) -> None:
         raise InputError(f"there is no directory {path.parent} to write {path.name} into")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
-            "writing .parquet needs pyarrow; install it with `pip install 'apd[parquet]'`"
+            "writing .parquet needs pyarrow; install it with `pip install -e '.[parquet]'`"
         )
 
 

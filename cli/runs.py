@@ -27,9 +27,17 @@ def is_unfinished(run: Path) -> bool:
 
 
 def newest(wanted: Callable[[Path], bool]) -> Path | None:
-    """The directory under ./runs written to last among those that are wanted."""
+    """The directory under ./runs begun last among those that are wanted."""
     there = [path for path in ROOT.iterdir() if path.is_dir()] if ROOT.is_dir() else []
-    return max(filter(wanted, there), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return max(filter(wanted, there), key=begun_at, default=None)
+
+
+def begun_at(run: Path) -> int:
+    """When a run was begun, in nanoseconds, whatever was written into it later."""
+    from apd.store import MANIFEST
+
+    once = [path for name in (RECORD, MANIFEST) if (path := run / name).is_file()]
+    return (once[0] if once else run).stat().st_mtime_ns
 
 
 def newest_ready() -> Path:

@@ -44,7 +44,7 @@ def read(path: Path) -> Iterator[Columns]:
     """
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise InputError(
-            "reading .parquet needs pyarrow; install it with `pip install 'apd[parquet]'`"
+            "reading .parquet needs pyarrow; install it with `pip install -e '.[parquet]'`"
         )
     found = False
     try:

@@ -79,5 +79,5 @@ def refuse_missing() -> None:
     missing = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"serving needs {' and '.join(missing)}; install it with `pip install 'apd[serve]'`"
+            f"serving needs {' and '.join(missing)}; install it with `pip install -e '.[serve]'`"
         )

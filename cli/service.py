@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import prod
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Lock
@@ -105,7 +106,14 @@ def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
         file.write(body)
         file.flush()
         try:
-            return np.concatenate(list(taken(Path(file.name), None, target).chunks))
+            found = taken(Path(file.name), None, target)
+            size = numpy_type(target.input_dtype).itemsize * prod(target.input_shape)
+            if found.count * size > MOST_BYTES:
+                raise errors.InputError(
+                    f"the request holds {found.count} inputs, which unpacked take more than "
+                    f"{MOST_BYTES:,} bytes; send fewer rows"
+                )
+            return np.concatenate(list(found.chunks))
         except errors.InputError as error:
             raise errors.InputError(str(error).replace(file.name, "the request")) from error
 
@@ -118,7 +126,7 @@ def from_json(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
     """
     try:
         rows = np.array(json.loads(body)[KEY], float, ndmin=1)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise errors.InputError(
             f'the request is neither {{"{KEY}": rows of numbers}} as JSON nor an .npz file'
         ) from error

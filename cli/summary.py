@@ -45,6 +45,7 @@ class Summary:
         first_unscored: the first of those.
         unreachable: how many could not be flagged, whatever they are.
         worst: the most surprising of the flagged ones, in falling order.
+        trusted_share: the share of trusted inputs that is flagged at most.
         tally: what drift needs to know of them; None before the first.
     """
 
@@ -55,6 +56,7 @@ class Summary:
     first_unscored: list[int] = field(default_factory=list[int])
     unreachable: int = 0
     worst: list[mad.Explanation] = field(default_factory=list["mad.Explanation"])
+    trusted_share: float = 0.0
     tally: Tally | None = None
 
     @property
@@ -79,6 +81,7 @@ class Summary:
         self.worst = sorted(self.worst, key=lambda found: -found.bits)[:SHOWN]
         finest = part.calibration.finest(part.prediction[part.finite])
         self.unreachable += int((finest > self.alpha).sum())
+        self.trusted_share = part.calibration.flagged_at_most(self.alpha)
         self.tally = part.tally() if self.tally is None else self.tally + part.tally()
         self.seen += len(part.bits)
         self.flagged += len(flagged)
@@ -88,7 +91,7 @@ class Summary:
         """What the flags promise, in words."""
         return (
             f"at alpha {self.alpha:g}; "
-            f"of as many trusted inputs about {self.alpha * self.scored:.2g} would be"
+            f"of as many trusted inputs about {self.trusted_share * self.scored:.2g} would be"
         )
 
     def limit(self, finest: float) -> str | None:

@@ -130,6 +130,10 @@ def _factory(plan: Plan, target: str) -> Material:
     if "" not in sys.path:
         sys.path.insert(0, "")
     module = apd.load_factory(target, Path(plan.weights) if plan.weights else None)
+    if plan.weights is None:
+        from cli.console import say, screen
+
+        say(screen(), f"No --weights given: the weights are those that {target} makes.")
     mode.say(module)
     return _with_reference(plan, module, Path(plan.reference))
 
@@ -224,7 +228,7 @@ def device_of(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"there is no device {name!r} here") from error
     return device

@@ -16,7 +16,9 @@ NAMES = (
 def toy(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")],
     out: Annotated[Path, typer.Option(help="The directory to write; a toy there is replaced.")],
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same toy.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same toy.")
+    ] = 0,
     planted: Annotated[
         bool, typer.Option("--planted", help="Keep one mechanism out of the trusted inputs.")
     ] = False,

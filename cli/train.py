@@ -200,6 +200,6 @@ def to_score(plan: Plan, material: Material) -> str:
 
 def how_to_go_on(run: Path) -> str:
     """What a person can do about an interrupted run."""
-    if runs.is_unfinished(run):
+    if (run / RECORD).is_file():
         return f"go on with `apd train --resume --out {run}`"
     return "nothing was begun, so there is nothing to resume"

@@ -66,8 +66,11 @@ class Calibration(ABC):
 
     @property
     def finest_alpha(self) -> float:
-        """The smallest p-value there can be; nothing is ever flagged at a smaller alpha."""
-        return 1 / (len(self.bits) + 1)
+        """The smallest p-value that inputs of the classes calibrated on can have.
+
+        None of them is ever flagged at a smaller alpha.
+        """
+        return float(self.finest(np.unique(self.prediction)).min(initial=1.0))
 
 
 class Pooled(Calibration):

@@ -16,8 +16,11 @@ NUMBERS = "buif"
 
 
 def as_array(x: Any) -> NDArray[Any]:
-    """Inputs as an array; a tensor may be on any device and may require gradients."""
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+    """Inputs as an array of numbers that torch has; a tensor may be on any device."""
+    array = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
@@ -59,6 +62,19 @@ def check_finite(x: NDArray[Any], what: str) -> None:
     bad = np.flatnonzero(~finite_rows(x))
     if len(bad):
         raise ReferenceError(f"{what} holds NaN or infinity, first in row {bad[0]}")
+
+
+def check_in_range(finite: Bool[np.ndarray, "n"]) -> None:
+    """Refuse trusted inputs of which the network makes no numbers.
+
+    Raises:
+        ReferenceError: with how many there are.
+    """
+    if not finite.all():
+        raise ReferenceError(
+            f"{np.count_nonzero(~finite)} of the trusted inputs are so large that the network "
+            "leaves the range of its numbers; leave them out"
+        )
 
 
 def finite_rows(x: NDArray[Any]) -> Bool[np.ndarray, "n"]:

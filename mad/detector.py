@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 from numpy.typing import NDArray
 
 from mad import store
 from mad.calibration import FEWEST_CALIBRATION, calibration_named
-from mad.checks import as_array, as_type, check_finite, check_output, check_shape
+from mad.checks import (
+    as_array,
+    as_type,
+    check_finite,
+    check_in_range,
+    check_output,
+    check_shape,
+)
 from mad.decomposition import Decomposition
-from mad.errors import ReferenceError
+from mad.errors import InputError, ReferenceError
 from mad.evidence import Evidence
 from mad.explain import Reasons, reasons
 from mad.profile import Profile
@@ -59,7 +66,8 @@ class Detector(Scorer):
             seed: fixes which rows profile and which calibrate.
 
         Raises:
-            ReferenceError: too few rows are left, or some are not finite.
+            ReferenceError: too few rows are left, some are not finite, or some take the network out
+                of the range of its numbers.
             InputError: the reference does not have the decomposition's shape, or there is no such
                 output or calibration.
         """
@@ -79,10 +87,22 @@ class Detector(Scorer):
         profile = Profile(np.zeros(()), {})
         return cls(decomposition, explain, x[first], x[second], profile, nothing)._fitted()
 
+    def __repr__(self) -> str:
+        """What it rests on."""
+        return (
+            f"<mad.Detector of {len(self.profiled)} profiled and {len(self.calibrated)} calibrated "
+            f"inputs, explaining {self.explains!r}>"
+        )
+
     def _fitted(self) -> Detector:
-        """Profile and calibrate anew on the inputs it holds."""
+        """Profile and calibrate anew on the inputs it holds.
+
+        Raises:
+            ReferenceError: some take the network out of the range of its numbers.
+        """
         profile = Profile.fit(self.decomposition, self.profiled, self.explains)
         found = replace(self, profile=profile).score(self.calibrated)
+        check_in_range(found.finite)
         calibration = type(self.calibration).of(found.bits, found.prediction)
         return replace(self, profile=profile, calibration=calibration)
 
@@ -109,8 +129,8 @@ class Detector(Scorer):
     def accept(self, x: Any, *, seed: int = 0) -> Detector:
         """A detector to which reviewed inputs are usual too; the components stay as they are.
 
-        A share `PROFILE_SHARE` of them is profiled with the inputs that were, the others calibrate
-        with those that did. What is accepted by mistake is not found any more.
+        A share `PROFILE_SHARE` of those it does not hold yet is profiled with the inputs that were,
+        the others calibrate with those that did. What is accepted by mistake is not found any more.
 
         The p-values then speak of a mixture of the reference and of what was accepted, in the
         proportions calibrated. Of m calibrated inputs a being accepted ones, at most a share
@@ -124,13 +144,18 @@ class Detector(Scorer):
             seed: fixes which rows profile and which calibrate.
 
         Raises:
-            ReferenceError: some are not finite.
-            InputError: they do not have the reference's shape, or are no such numbers.
+            ReferenceError: some are not finite, or take the network out of the range of its
+                numbers.
+            InputError: they do not have the reference's shape, are no such numbers, or are all
+                among what is profiled and calibrated already.
         """
         more = as_array(x)
         check_shape(more, self.decomposition)
         more = as_type(more, self.profiled.dtype)
         check_finite(more, "what is to be accepted")
+        more = unknown(more, np.concatenate([self.profiled, self.calibrated]))
+        if len(more) == 0:
+            raise InputError("all of these inputs are usual to the detector already")
         first, second = parted(np.arange(len(more)), seed)
         return replace(
             self,
@@ -185,6 +210,14 @@ def parted(rows: Int[np.ndarray, "n"], seed: int) -> tuple[NDArray[np.int64], ND
     drawn = np.random.default_rng(seed).permutation(rows)
     count = round(PROFILE_SHARE * len(rows))
     return drawn[:count], drawn[count:]
+
+
+def unknown(
+    x: Shaped[np.ndarray, "n *shape"], held: Shaped[np.ndarray, "m *shape"]
+) -> Shaped[np.ndarray, "some *shape"]:
+    """The inputs that are not, value for value, among others."""
+    known = {row.tobytes() for row in held}
+    return x[[row.tobytes() not in known for row in x]]
 
 
 def enough(first: Int[np.ndarray, "n"], second: Int[np.ndarray, "m"]) -> bool:

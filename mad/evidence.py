@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from mad.blocks import blocks
+from mad.checks import finite_rows
 from mad.decomposition import Decomposition
 from mad.predicted import Predicted
 
@@ -43,6 +44,12 @@ class Evidence:
     def predicted(self) -> Predicted:
         """The prediction, and how sure the network is."""
         return Predicted.of(self.outputs, self.prediction)
+
+    @property
+    def finite(self) -> Bool[np.ndarray, "n"]:
+        """Whether an input left the network in the range of its numbers."""
+        fields = (self.outputs, self.attributions, self.masked, self.without_residual)
+        return np.all([finite_rows(field) for field in (*fields, self.input_effects)], axis=0)
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""

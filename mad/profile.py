@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from mad.blocks import blocks
+from mad.checks import check_in_range
 from mad.decomposition import Decomposition
 from mad.evidence import Evidence, gather, gather_all, strength_threshold
 from mad.scores import SCORES, TOTAL, Score
@@ -61,6 +62,9 @@ class Profile:
             decomposition: the decomposed network.
             reference: trusted inputs the components were not trained on.
             explain: which output the attributions are about.
+
+        Raises:
+            ReferenceError: some inputs take the network out of the range of its numbers.
         """
         strengths = [
             np.abs(decomposition.explain(x, explain)[1][:own])
@@ -68,6 +72,7 @@ class Profile:
         ]
         threshold = strength_threshold(np.concatenate(strengths), decomposition.active)
         evidence = gather_all(decomposition, reference, explain, threshold)
+        check_in_range(evidence.finite)
         ranks = decomposition.ranks
         return cls(
             np.asarray(threshold),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mad.calibration import Calibration, CalibrationWarning, discovery_alpha
 from mad.drift import Drift, Tally
+from mad.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,17 @@ class Result:
     rates: Float[np.ndarray, "C"]
     calibration: Calibration
 
+    def __repr__(self) -> str:
+        """How many inputs there are."""
+        return f"<mad.Result of {len(self.bits)} inputs, {int(self.finite.sum())} of them scored>"
+
     def flagged(self, alpha: float) -> Bool[np.ndarray, "n"]:
         """Whether p <= alpha; of reference-like inputs at most a share alpha is, on average.
 
         That is over all classes together, or within a class: see the class of the calibration.
+
+        Raises:
+            InputError: alpha is no share.
 
         Warns:
             CalibrationWarning: some inputs' p-values cannot be so small (`Calibration.finest`).
@@ -98,6 +106,9 @@ class Result:
 
         Args:
             fdr: the share of false ones among the discoveries that is allowed.
+
+        Raises:
+            InputError: fdr is no share.
 
         Warns:
             CalibrationWarning: some inputs' p-values are above fdr, whatever they are.
@@ -118,6 +129,8 @@ class Result:
         return self.tally().drift()
 
     def _warn(self, level: float) -> None:
+        if not 0 <= level <= 1:
+            raise InputError(f"{level:g} is no share: it is not between 0 and 1")
         finest = self.calibration.finest(self.prediction[self.finite])
         unreachable = int((finest > level).sum())
         if unreachable:

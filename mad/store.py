@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -24,7 +26,7 @@ from mad.scores import SCORES
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "6"
+FORMAT_VERSION = "7"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]
@@ -61,7 +63,7 @@ def write(directory: Path, detector: Scorer) -> None:
         "decomposition": package,
         "fingerprint": detector.decomposition.fingerprint,
     }
-    write_whole(directory / FILE, arrays, metadata)
+    write_whole(directory / FILE, arrays, metadata | {"digest": digest(arrays, metadata)})
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -84,6 +86,9 @@ def read(directory: Path) -> dict[str, Any]:
             f"{path} has format version {metadata.get('format_version')}; "
             f"this version of mad reads {FORMAT_VERSION}; remove it and fit the detector again"
         )
+    told = {name: text for name, text in metadata.items() if name != "digest"}
+    if metadata.get("digest") != digest(arrays, told):
+        raise StoreError(f"{path} was altered: its contents have another hash than it says")
     decomposition = load_decomposition(directory, metadata.get("decomposition", ""))
     if decomposition.fingerprint != metadata.get("fingerprint"):
         raise StoreError(f"{path} belongs to another decomposition: the fingerprints differ")
@@ -103,6 +108,15 @@ def read(directory: Path) -> dict[str, Any]:
         }
     except KeyError as error:
         raise StoreError(f"{path} lacks {error}") from error
+
+
+def digest(arrays: Arrays, metadata: Mapping[str, str]) -> str:
+    """A hash of everything in a file, so that damage is noticed; whoever can write can renew it."""
+    found = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
 
 
 def load_decomposition(directory: Path, package: str) -> Decomposition:

@@ -9,6 +9,8 @@ import oracles
 import pytest
 import torch
 from problems import Formula, Problem, make_problem, numbers, random_mask
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import linear
 
@@ -17,7 +19,9 @@ import apd.block
 import apd.decomposition
 import mad
 from apd import Config, ReferenceError, RunError, TargetError
+from apd.checkpoint import write_checkpoint
 from apd.reference import training_rows
+from apd.training import begin
 
 
 @pytest.fixture(scope="module")
@@ -493,7 +497,7 @@ def test_a_checkpoint_is_one_safetensors_file(halfway):
 )
 def test_a_checkpoint_of_something_else_is_refused_and_kept(halfway, part, change):
     before = (halfway / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(RunError, match=f"was made with another {part}"):
+    with pytest.raises(RunError, match=f"only go on with the same {part}"):
         resume(halfway, **change)
     assert (halfway / "checkpoint.safetensors").read_bytes() == before
     assert len(list(halfway.iterdir())) == 1
@@ -506,6 +510,24 @@ def test_a_truncated_checkpoint_is_refused(halfway, share):
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(RunError, match=r"checkpoint\.safetensors cannot be read"):
         resume(path.parent)
+
+
+def test_a_checkpoint_of_another_version_is_refused(halfway):
+    path = halfway / "checkpoint.safetensors"
+    tensors = {k: t.clone() for k, t in load_file(path).items() if k != "attempt"}
+    with safe_open(path, "pt") as file:
+        save_file(tensors, path, file.metadata())
+    with pytest.raises(RunError, match="damaged or of another version"):
+        resume(halfway)
+
+
+def test_components_that_are_no_numbers_are_not_kept(halfway):
+    path = halfway / "checkpoint.safetensors"
+    before = path.read_bytes()
+    training = begin(make_problem("mlp-2").target, Config(**SETTINGS))
+    next(iter(training.components.tensors())).fill_(torch.nan)
+    write_checkpoint(halfway, training, [], {})
+    assert path.read_bytes() == before
 
 
 def test_a_directory_with_a_run_is_refused_before_training(small_run, tmp_path):

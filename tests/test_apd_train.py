@@ -296,6 +296,19 @@ def test_components_that_stay_no_numbers_are_refused():
     assert training.attempt.pace < 1
 
 
+def test_components_that_are_no_numbers_in_the_end_are_refused_at_once():
+    """Once they have settled nothing starts over, and no step of what is left is worth its time."""
+    config = Config(components=12, active=0.5, steps=60, batch_size=16)
+    target, x = make_problem("mlp-1").target, reference()
+    training = begin(target, config)
+    steps = train(target, x, config, training)
+    assert len(list(itertools.islice(steps, 46))) == 46
+    next(iter(training.components.tensors())).fill_(math.nan)
+    with pytest.raises(apd.ConfigError, match="'learning_rate'"):
+        next(steps)
+    assert training.attempt.pace == 1
+
+
 def test_batches_are_rows_of_the_reference_fixed_by_seed_and_step():
     x = torch.arange(150.0)[:, None]
     config = Config(batch_size=64, seed=4)

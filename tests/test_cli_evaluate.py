@@ -35,8 +35,8 @@ def saved(small_run, tmp_path_factory):
 
 @pytest.fixture
 def evaluate(saved, monkeypatch, capsys):
-    def run(*arguments: object) -> tuple[int, str, str]:
-        given = ("evaluate", "inputs.npz", "--run", "run", *arguments)
+    def run(*arguments: object, file: str = "inputs.npz") -> tuple[int, str, str]:
+        given = ("evaluate", file, "--run", "run", *arguments)
         return call(monkeypatch, capsys, saved[0], *given)
 
     return run
@@ -93,6 +93,29 @@ def test_a_table_for_people_and_nothing_where_it_is_to_be_quiet(evaluate):
     assert all(head in out for head in METRICS.values())
     assert "59 clean, 25 anomalies" in out
     assert evaluate("--quiet")[:2] == (0, "")
+
+
+def test_kinds_of_inputs_are_told_apart(evaluate, saved):
+    directory, detector, x, odd = saved
+    kinds = np.where(odd, "odd", np.where(np.arange(len(x)) < 20, "early", "late"))
+    np.savez(directory / "kinds.npz", x=x, is_anomaly=odd, kind=kinds)
+    _, out, _ = evaluate("--alpha", "0.1", file="kinds.npz")
+    flagged = detector.score(x).flagged(0.1)
+    for kind, count in {"early": 19, "late": 40, "odd": 25}.items():
+        line = next(line for line in out.splitlines() if line.startswith(f"flagged, {kind}"))
+        assert line.split()[-3:] == [str(flagged[kinds == kind].sum()), "of", str(count)]
+    assert "flagged, " not in evaluate()[1]
+
+
+@pytest.mark.parametrize(("width", "metrics"), [(40, 1), (50, 2), (80, 5), (200, 5)])
+def test_scores_keep_their_names_in_a_narrow_terminal(evaluate, monkeypatch, width, metrics):
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = evaluate()
+    head, *rows = out.partition("\n\n")[2].splitlines()
+    assert max(map(len, (head, *rows))) <= width
+    assert head.startswith("score")
+    assert [name for name in METRICS.values() if name in head] == list(METRICS.values())[:metrics]
+    assert all(f"\n{name}" in out for name in TERMS)
 
 
 @pytest.mark.parametrize(

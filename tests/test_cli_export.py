@@ -175,7 +175,7 @@ def test_without_onnxruntime_nothing_is_checked_and_so_nothing_written(here, mon
     monkeypatch.setattr("cli.export.find_spec", lambda _: None)
     code, _, err = here("export")
     assert code == 1
-    assert_one_sentence(err, "pip install 'apd[onnx]'")
+    assert_one_sentence(err, "pip install -e '.[onnx]'")
 
 
 def tampered(model: onnx.ModelProto) -> None:

@@ -46,6 +46,21 @@ class Bomb:
         return (exec, ("raise SystemExit('unpickled')",))
 
 
+def altered(flag: int, method: int):
+    """A file whose members say to be encrypted, or packed by another method."""
+
+    def write(path):
+        save(path, x=X)
+        held = bytearray(path.read_bytes())
+        for start, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            found = held.index(start) + at
+            held[found] |= flag
+            held[found + 2] = method
+        path.write_bytes(held)
+
+    return write
+
+
 # what is there -> words of the sentence
 BAD = {
     "missing": (lambda path: None, "no file"),
@@ -57,6 +72,8 @@ BAD = {
     "not a zip": (lambda path: path.write_bytes(b"PK\x03\x04 no zip"), "damaged"),
     "truncated": (truncated, "truncated"),
     "bits flipped": (flipped, "damaged"),
+    "encrypted": (altered(1, 0), "is encrypted"),
+    "packed in another way": (altered(0, 98), "is not read"),
     "objects": (lambda path: save(path, x=np.array([Bomb()])), "never unpickled"),
     "no arrays": (lambda path: save(path), "no arrays"),
     "several keys": (lambda path: save(path, first=X, second=X), "first, second"),

@@ -91,6 +91,14 @@ def test_nothing_is_said_where_no_mechanisms_are_known(gated, tmp_path):
     assert facts_of(other, Plan(target=str(target)), tmp_path) is None
 
 
+def test_nothing_is_said_where_the_toy_is_damaged(gated, tmp_path):
+    toy, _, run = gated
+    toys.save(toy, tmp_path / "toy")
+    (tmp_path / "toy" / "reference.npz").unlink()
+    record(Plan(target=str(tmp_path / "toy")), tmp_path)
+    assert toy_in(tmp_path, run) is None
+
+
 def test_of_superposition_the_published_figures_are_shown_too(tms, tmp_path):
     toys.save(tms.toy, tmp_path / "toy")
     found = facts_of(tms.run, Plan(target=str(tmp_path / "toy")), tmp_path)

@@ -231,7 +231,7 @@ def test_a_page_without_jinja_is_refused_before_scoring(here, monkeypatch, tmp_p
     )
     code, _, err = here("score", ODD, "--run", "run", "--out", "s.csv", "--report", "x.html")
     assert code == 1
-    assert_one_sentence(err, "jinja2", "apd[report]")
+    assert_one_sentence(err, "jinja2", ".[report]")
     assert not (tmp_path / "here" / "s.csv").exists()
     assert here("report", "scores.csv", "--out", "x.md")[0] == 0
 

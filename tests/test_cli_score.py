@@ -236,7 +236,7 @@ def test_parquet_without_pyarrow_is_refused_before_scoring(here, tmp_path, monke
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, _, err = here("score", "inputs.npz", "--out", "scores.parquet")
     assert code == 1
-    assert_one_sentence(err, "pyarrow", "apd[parquet]")
+    assert_one_sentence(err, "pyarrow", ".[parquet]")
 
 
 def test_rows_on_stdout_and_everything_else_on_stderr(trained, tmp_path):

@@ -108,6 +108,8 @@ def test_metrics_count_what_was_served(client, detector, x):
         (b'{"x": []}', "5 features"),
         (b'{"x": 3}', "single number"),
         (b'{"x": [[1, 2]]}', "5 features"),
+        (b'{"x": [[1, 2, 3, 4, 1' + 400 * b"0" + b"]]}", "neither"),
+        (100_000 * b"[", "neither"),
         (b"PK nonsense", "truncated or damaged"),
         (npz(x=np.zeros((2, 3), np.float32)), "5 features"),
         (npz(x=np.array(["text"])), "numbers are needed"),
@@ -128,6 +130,17 @@ def test_too_much_at_once_is_refused(client, monkeypatch):
     answer = client.post("/score", content=b'{"x": [[1, 2, 3, 4, 5]]}')
     assert answer.status_code == 413
     assert "fewer rows" in answer.json()["error"]
+
+
+def test_too_much_once_unpacked_is_refused(client, monkeypatch):
+    stream = io.BytesIO()
+    np.savez_compressed(stream, x=np.zeros((2000, 5), np.float32))
+    rows = stream.getvalue()
+    monkeypatch.setattr("cli.service.MOST_BYTES", 20_000)
+    assert len(rows) < 20_000 < 2000 * 5 * 4
+    answer = client.post("/score", content=rows)
+    assert answer.status_code == 400
+    assert "2000 inputs, which unpacked take more" in answer.json()["error"]
 
 
 def test_a_body_that_comes_in_pieces_is_measured_too(client, monkeypatch):
@@ -201,7 +214,7 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):
     )
     code, _, err = call(monkeypatch, capsys, tmp_path, "serve", "runs/mine")
     assert code == 1
-    assert_one_sentence(err, "uvicorn", "apd[serve]")
+    assert_one_sentence(err, "uvicorn", ".[serve]")
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys):

@@ -18,12 +18,11 @@ import toys
 from cli import plan, settings
 
 # the seconds between checkpoints, shortened so that a short training has some
-# a process started in the background may have been told to ignore interrupts
 IMPATIENT = (
-    "import signal, sys, apd.decomposition, cli.main; apd.decomposition.CHECKPOINT_EVERY_S = 0.1; "
-    "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "import sys, apd.decomposition, cli.main; apd.decomposition.CHECKPOINT_EVERY_S = 0.1; "
     "sys.argv[0] = 'apd'; cli.main.main()"
 )
+PLAIN = "import sys, cli.main; sys.argv[0] = 'apd'; cli.main.main()"
 STEPS = 150
 
 
@@ -43,9 +42,9 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def impatient(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
+def impatient(*arguments: object, cwd: Path, script: str = IMPATIENT) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", IMPATIENT, *map(str, arguments)],
+        [sys.executable, "-c", script, *map(str, arguments)],
         cwd=cwd,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -84,6 +83,20 @@ def test_a_killed_run_resumes_to_the_same_bits(digits, tmp_path):
         ).read_bytes()
     assert names(tmp_path / "runs/cut") == names(tmp_path / "whole")
     assert not any("checkpoint" in name for name in names(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.3, 0.8, 1.6])
+def test_an_interrupt_while_torch_is_imported_is_no_crash(digits, tmp_path, delay):
+    process = impatient("train", digits, "--steps", 100_000, cwd=tmp_path, script=PLAIN)
+    deadline = time.monotonic() + 60
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert time.monotonic() < deadline
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.startswith("apd: interrupted") or "\napd: interrupted" in err
+    assert "Traceback" not in err
 
 
 def test_an_interrupted_run_says_how_to_go_on(digits, tmp_path, here):
@@ -271,6 +284,7 @@ def test_bad_settings_are_refused_by_name(case, mine, here):
         (["--reference", "ref.npz"], "need a target"),
         (["--config", "other.toml"], "other.toml"),
         (["mine:small", "--reference", "ref.npz", "--device", "abacus"], "'abacus'"),
+        (["mine:small", "--reference", "ref.npz", "--device", "meta"], "'meta'"),
         (["mine:small", "--reference", "ref.npz", "--out", "."], "something other than a run"),
         (["mine:small", "--reference", "ref.npz", "--weights", "ref.npz"], "ref.npz"),
         (["mine:small", "--reference", "ref.npz", "--out", "ref.npz/run", "--steps", "2"], "run"),

@@ -27,6 +27,7 @@ import terminal
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OWN_PATH = re.compile(r"`((?:apd|mad|toys|cli|tests|benchmarks|examples)/[a-z_/.]+)`")
 ADAPTER = r"mad\.adapters\.(\w+)"
 STORIES = ["README.md", "docs/tutorial.md"]
 BRIEFLY = ["--steps", "20", "--components", "8"]
@@ -87,6 +88,12 @@ def test_every_link_and_anchor_resolves(page):
         assert path.exists(), link
         if anchor:
             assert anchor in pages.anchors(pages.parsed(path.read_text())), link
+
+
+@pytest.mark.parametrize("page", pages.PAGES)
+def test_every_path_of_the_code_named_is_there(page):
+    named = OWN_PATH.findall((ROOT / page).read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def test_the_api_reference_is_that_of_the_docstrings():

@@ -76,9 +76,7 @@ def test_flattened_inputs_are_given_their_shape():
     assert np.array_equal(flat.decision_function(x.reshape(80, 6)), expected)
 
 
-@pytest.mark.parametrize(
-    ("library", "extra"), [("pyod", "apd[pyod]"), ("inspect_ai", "apd[inspect]")]
-)
+@pytest.mark.parametrize(("library", "extra"), [("pyod", ".[pyod]"), ("inspect_ai", ".[inspect]")])
 def test_what_is_not_installed_is_named(library, extra):
     code = f"import sys; sys.modules[{library!r}] = None; import mad.adapters.{library}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

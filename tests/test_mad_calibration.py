@@ -117,6 +117,12 @@ def test_the_finest_p_value_is_that_of_infinite_bits(scores, classes, name):
     assert (found.max() > found.min()) == (name == "per-class")
 
 
+def test_where_every_class_is_large_no_p_value_is_finer_than_its_largest_class_allows():
+    calibration = PerClass.of(np.arange(65.0), np.repeat([0, 1, 2], [20, 25, 20]))
+    assert calibration.finest_alpha == 1 / 26
+    assert calibration.p_values(np.full(3, np.inf), np.arange(3)).min() == 1 / 26
+
+
 @pytest.mark.parametrize("name", CALIBRATIONS)
 def test_no_inputs_have_no_p_values(scores, classes, name):
     nothing = np.zeros(0), np.zeros(0, dtype=int)

@@ -12,13 +12,14 @@ from mad.codes import TreeCode
 from mad.codes.tree import PRIOR_ROWS
 
 COUNT, GROUPS, UNSEEN = 5, 4, 2
+SHARES = (0.7, 0.2, 0.1)
 EVERY = np.array(list(itertools.product([False, True], repeat=COUNT)))
 
 
 def drawn(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Sets of which some things follow others or the group, and one is never on; their groups."""
     rng = np.random.default_rng(seed)
-    group = rng.choice([0, 1, 3], n)
+    group = rng.choice([0, 1, 3], n, p=SHARES)
     on = np.zeros((n, COUNT), dtype=bool)
     on[:, 3] = rng.random(n) < 0.4
     on[:, 1] = on[:, 3] ^ (rng.random(n) < 0.1)
@@ -86,10 +87,11 @@ def test_a_set_is_as_long_as_the_law_it_was_drawn_from_says(prior):
     fresh, groups = drawn(20_000, seed=1)
     found = TreeCode._of(on, group, GROUPS, prior).lengths(fresh, groups).sum(1).mean()
 
-    def entropy(*rates):
-        return np.mean([-p * math.log2(p) - (1 - p) * math.log2(1 - p) for p in rates])
+    def entropy(p):
+        return -p * math.log2(p) - (1 - p) * math.log2(1 - p)
 
-    law = entropy(0.4) + entropy(0.1) + entropy(0.1, 0.8, 0.3) + entropy(0.15)
+    by_group = sum(q * entropy(p) for q, p in zip(SHARES, (0.1, 0.8, 0.3), strict=True))
+    law = entropy(0.4) + entropy(0.1) + by_group + entropy(0.15)
     assert found == pytest.approx(law, rel=0.01)
 
 

@@ -1,6 +1,7 @@
 """The detector on the digits backdoor: every input by itself, calibrated, and it finds them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import oracles
@@ -385,6 +386,18 @@ def test_a_reference_that_is_not_finite_is_refused(digits, x, row):
         mad.Detector.fit(digits.run, broken)
 
 
+@pytest.mark.parametrize("part", ["profiled", "calibrated"])
+def test_a_reference_that_takes_the_network_out_of_range_is_refused(detector, part):
+    """Its bits would be no numbers, which sort as the most surprising of all."""
+    held = getattr(detector, part)
+    huge = held.copy()
+    huge[[2, 5]] = np.finfo(held.dtype).max
+    with pytest.raises(mad.ReferenceError, match="2 of the trusted inputs are so large"):
+        replace(detector, **{part: huge})._fitted()
+    with pytest.raises(mad.ReferenceError, match="of the trusted inputs are so large"):
+        detector.accept(huge)
+
+
 # --- inputs ---------------------------------------------------------------------------------
 
 
@@ -503,7 +516,15 @@ def test_accepted_rows_join_profile_and_calibration(detector, extended, halves):
     assert sorted(rows_in(accepted, joined)) == list(range(n))
     assert extended.decomposition is detector.decomposition
     assert (detector.accepted, extended.accepted) == (0, n)
-    assert extended.accept(accepted[:5]).accepted == n + 5
+
+
+def test_what_is_usual_already_is_not_counted_twice(detector, extended, halves):
+    accepted, others = halves
+    again = extended.accept(np.concatenate([accepted, others[:7], detector.profiled[:3]]))
+    assert again.accepted == extended.accepted + 7
+    assert len(again.calibrated) == len(extended.calibrated) + 3
+    with pytest.raises(mad.InputError, match="usual to the detector already"):
+        extended.accept(accepted)
 
 
 def test_accepting_is_fitting_on_both(extended, x):

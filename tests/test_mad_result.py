@@ -1,5 +1,6 @@
 """What scoring returns: flags, discoveries and drift of rows whose p-values are given."""
 
+import math
 import warnings
 
 import numpy as np
@@ -43,6 +44,18 @@ def test_p_values_are_as_said(result):
 @pytest.mark.parametrize("alpha", [0.01, 0.02, 0.3, 1.0])
 def test_flagged_means_a_p_value_of_at_most_alpha(result, alpha):
     assert result.flagged(alpha).tolist() == [p <= alpha for p in result.p_value]
+
+
+@pytest.mark.parametrize("level", [-0.1, 2.0, math.nan])
+@pytest.mark.parametrize("method", ["flagged", "discoveries"])
+def test_what_is_no_share_is_refused(result, method, level):
+    with pytest.raises(mad.InputError, match="not between 0 and 1"):
+        getattr(result, method)(level)
+
+
+def test_it_says_how_many_inputs_it_is_of_and_no_more(result):
+    n, scored = len(result.bits), result.finite.sum()
+    assert repr(result) == f"<mad.Result of {n} inputs, {scored} of them scored>"
 
 
 def test_discoveries_by_hand(result):

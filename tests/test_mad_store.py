@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 import apd
 import mad
-from mad.store import FILE
+from mad.store import FILE, digest
 
 CONFIG = apd.Config(components=8, steps=20, batch_size=32, seed=3)
 
@@ -49,6 +49,12 @@ def names(directory: Path) -> list[str]:
 def contents(path: Path) -> tuple[dict, dict]:
     with safe_open(path, "np") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def forged(path: Path, arrays: dict, metadata: dict) -> None:
+    """A file whose hash is that of its contents, whatever they are."""
+    said = {key: text for key, text in metadata.items() if key != "digest"}
+    save_file(arrays, path, {**said, "digest": digest(arrays, said)})
 
 
 def refusal(directory: Path) -> str:
@@ -179,10 +185,22 @@ def test_a_directory_of_another_decomposition_is_refused_and_kept(saved, another
 )
 def test_other_metadata_is_refused(saved, key, value, said):
     arrays, metadata = contents(saved / FILE)
-    save_file(arrays, saved / FILE, {**metadata, key: value})
+    forged(saved / FILE, arrays, {**metadata, key: value})
     assert said in refusal(saved)
-    save_file(arrays, saved / FILE, {k: v for k, v in metadata.items() if k != key})
+    forged(saved / FILE, arrays, {k: v for k, v in metadata.items() if k != key})
     refusal(saved)
+
+
+def test_an_altered_detector_is_refused(saved):
+    """One bit of what decides the flags, or of what is said about it."""
+    arrays, metadata = contents(saved / FILE)
+    for name in arrays:
+        changed = {**arrays, name: arrays[name].copy()}
+        changed[name].reshape(-1).view(np.uint8)[0] ^= 1
+        save_file(changed, saved / FILE, metadata)
+        assert "was altered" in refusal(saved)
+    save_file(arrays, saved / FILE, {**metadata, "explains": "3"})
+    assert "was altered" in refusal(saved)
 
 
 def test_a_detector_that_lacks_an_array_is_refused_by_name(saved):
@@ -190,7 +208,7 @@ def test_a_detector_that_lacks_an_array_is_refused_by_name(saved):
     assert len(arrays) > 10
     for name in arrays:
         rest = {other: array for other, array in arrays.items() if other != name}
-        save_file(rest, saved / FILE, metadata)
+        forged(saved / FILE, rest, metadata)
         assert name in refusal(saved)
 
 

@@ -20,7 +20,7 @@ try:
     from pyod.models.base import BaseDetector
 except ImportError as error:
     raise ImportError(
-        "mad.adapters.pyod needs pyod; install it with `pip install 'apd[pyod]'`"
+        "mad.adapters.pyod needs pyod; install it with `pip install -e '.[pyod]'`"
     ) from error
 
 

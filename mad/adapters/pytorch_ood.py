@@ -33,9 +33,8 @@ class MechanisticDetector(Fitted):
         """Profile and calibrate on the trusted inputs of a loader, all in memory.
 
         Args:
-            data_loader: batches of inputs and labels; those labelled below 0 are left out. Inputs
-                that were decomposed on are left out too, but only where all of them come in the
-                same order: do not shuffle (`mad.Detector.fit`).
+            data_loader: batches of inputs and labels; those labelled below 0 are left out, and
+                so are inputs that were decomposed on, in any order (`mad.Detector.fit`).
             device: plays no part; the network stays where it is.
 
         Raises:

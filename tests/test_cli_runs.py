@@ -1,0 +1,35 @@
+"""Which run is meant where none is named."""
+
+import os
+
+import pytest
+
+import mad
+from cli import runs
+
+
+@pytest.fixture
+def two(small_run, tmp_path, monkeypatch):
+    """An older and a newer run with their detectors, under ./runs."""
+    run, reference = small_run
+    detector = mad.Detector.fit(run, reference)
+    for age, name in enumerate(("newer", "older")):
+        directory = tmp_path / "runs" / name
+        run.save(directory)
+        detector.save(directory)
+        when = 1_700_000_000 - 60 * age
+        os.utime(directory / "run.json", (when, when))
+    monkeypatch.chdir(tmp_path)
+    return detector
+
+
+def test_the_run_begun_last_is_the_newest_whatever_was_written_into_others_since(two):
+    assert runs.newest_ready().name == "newer"
+    two.save("runs/older")
+    (runs.ROOT / "older" / "report.html").touch()
+    assert runs.newest_ready().name == "newer"
+
+
+def test_what_holds_no_detector_is_none(two):
+    (runs.ROOT / "newer" / "detector.safetensors").unlink()
+    assert runs.newest_ready().name == "older"
