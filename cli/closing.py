@@ -45,12 +45,12 @@ def warn(summary: Summary, detector: mad.Detector, console: Console) -> None:
 
     if summary.unscored:
         one = summary.unscored == 1
+        rows, hold, take = ("row", "holds", "takes") if one else ("rows", "hold", "take")
         named = few(summary.first_unscored, summary.unscored)
         say(
             console,
-            f"apd: warning: {'row' if one else 'rows'} {named} {'holds' if one else 'hold'} NaN or "
-            f"infinity, or {'takes' if one else 'take'} the network out of range, and could not be "
-            "scored.",
+            f"apd: warning: {rows} {named} {hold} NaN or infinity, or {take} the network out of "
+            "range, and could not be scored.",
             "yellow",
         )
     limit = summary.limit(detector.finest_alpha)

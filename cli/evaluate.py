@@ -10,6 +10,7 @@ import typer
 
 from cli.errors import InputError
 from cli.flags import ALPHA, share
+from cli.labels import by_kind, kinds_of, labels_of, refuse_one_kind
 from cli.speech import Json, Quiet, put
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ METRICS = {
     "fpr_at_95_percent_tpr": "FPR at 95 %",
 }
 
-KIND = "kind"
 NAME_WIDTH = 20
 METRIC_WIDTH = 12
 
@@ -73,7 +73,7 @@ def evaluate(
     from cli.score import opened
     from cli.summary import say_too_fine
 
-    truth, named = labels_of(inputs, labels), kinds_of(inputs)
+    truth = labels_of(inputs, labels)
     run, count, chunks, detector = opened(run, inputs, key)
     if len(truth) != count:
         raise InputError(f"{inputs} has {count} inputs and {len(truth)} labels in {labels!r}")
@@ -84,7 +84,7 @@ def evaluate(
     say_too_fine(alpha, detector.finest_alpha)
     found = estimated(all_scores(detector, result, x), truth[finite])
     flagged = result.p_value[finite] <= alpha
-    kinds = named[finite] if len(named) == count else named[:0]
+    kinds = kinds_of(inputs, count)
     facts = {
         "run": str(run),
         "inputs": str(inputs),
@@ -98,58 +98,7 @@ def evaluate(
     if json:
         put({**facts, "scores": as_numbers(found)})
     else:
-        show(facts, by_kind(kinds, flagged), found)
-
-
-def labels_of(path: Path, key: str) -> NDArray[np.bool_]:
-    """Which inputs are anomalies.
-
-    Raises:
-        InputError: there is no such array, or it is not one of 0 and 1 for every input.
-    """
-    import numpy as np
-
-    from cli.inputs import read
-
-    values = read(path, key)
-    if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-        raise InputError(
-            f"{path} has something other than one 0 or 1 for every input in {key!r}; "
-            "name the labels with --labels"
-        )
-    return values.astype(bool)
-
-
-def kinds_of(path: Path) -> NDArray[np.str_]:
-    """What kind of input every one is, in words; nothing where the file does not say."""
-    import numpy as np
-
-    with np.load(path) as file:
-        found = file[KIND] if KIND in file else np.zeros(0, str)
-    return found if found.dtype.kind == "U" and found.ndim == 1 else found[:0].astype(str)
-
-
-def by_kind(kinds: NDArray[np.str_], flagged: NDArray[np.bool_]) -> dict[str, tuple[int, int]]:
-    """How many of every kind are flagged, and how many there are, in the kinds' order."""
-    import numpy as np
-
-    return {
-        str(kind): (int(flagged[kinds == kind].sum()), int((kinds == kind).sum()))
-        for kind in np.unique(kinds)
-    }
-
-
-def refuse_one_kind(truth: NDArray[np.bool_], path: Path, key: str) -> None:
-    """Refuses labels that leave nothing to compare.
-
-    Raises:
-        InputError: no input that could be scored is an anomaly, or all are.
-    """
-    if truth.all() or not truth.any():
-        what = "an anomaly" if truth.all() else "clean"
-        raise InputError(
-            f"every input of {path} that could be scored is {what} by {key!r}; both are needed"
-        )
+        show(facts, by_kind(kinds[finite], flagged), found)
 
 
 def scored(

@@ -21,7 +21,7 @@ from cli.report import report
 from cli.score import score
 from cli.serve import serve
 from cli.toy import toy
-from cli.train import train
+from cli.train import INTERRUPTED, train
 
 app = typer.Typer(
     name="apd",
@@ -33,8 +33,6 @@ app = typer.Typer(
 for command in (train, score, report, evaluate, accept, inspect, export, serve, toy):
     app.command()(command)
 
-
-INTERRUPTED = 130
 
 # Threads that wait by spinning make training twenty times slower where a processor is busy.
 THREADS_WAIT = ("OMP_WAIT_POLICY", "PASSIVE")

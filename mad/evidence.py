@@ -48,8 +48,7 @@ class Evidence:
     @property
     def finite(self) -> Bool[np.ndarray, "n"]:
         """Whether an input left the network in the range of its numbers."""
-        fields = (self.outputs, self.attributions, self.masked, self.without_residual)
-        return np.all([finite_rows(field) for field in (*fields, self.input_effects)], axis=0)
+        return np.all([finite_rows(getattr(self, f.name)) for f in fields(self)], axis=0)
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""

@@ -45,7 +45,7 @@ class Scorer:
 
     @property
     def finest_alpha(self) -> float:
-        """The smallest p-value there can be; nothing is ever flagged at a smaller alpha."""
+        """The smallest p-value that inputs of the classes calibrated on can have."""
         return self.calibration.finest_alpha
 
     @property

@@ -105,6 +105,11 @@ def test_kinds_of_inputs_are_told_apart(evaluate, saved):
         line = next(line for line in out.splitlines() if line.startswith(f"flagged, {kind}"))
         assert line.split()[-3:] == [str(flagged[kinds == kind].sum()), "of", str(count)]
     assert "flagged, " not in evaluate()[1]
+    for strange in (kinds.astype(object), kinds[1:], odd):
+        np.savez(directory / "kinds.npz", x=x, is_anomaly=odd, kind=strange)
+        code, out, _ = evaluate(file="kinds.npz")
+        assert code == 0
+        assert "flagged, " not in out
 
 
 @pytest.mark.parametrize(("width", "metrics"), [(40, 1), (50, 2), (80, 5), (200, 5)])

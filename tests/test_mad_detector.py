@@ -157,6 +157,11 @@ def test_tensors_and_arrays_of_any_precision_score_the_same(detector, x, result)
         assert_same(detector.score(part), result, slice(0, 140))
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">f8", np.longdouble])
+def test_numbers_that_torch_has_not_score_as_those_it_has(detector, x, result, dtype):
+    assert np.array_equal(detector.score(x[:9].astype(dtype)).bits, result.bits[:9])
+
+
 def test_scoring_twice_is_scoring_once(detector, x, result):
     before = x.copy()
     assert_same(detector.score(x), result, slice(None))
