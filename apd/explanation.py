@@ -15,6 +15,7 @@ from apd.components import Components
 from apd.hooks import capture
 from apd.output_gradients import every_output, gradients_along, gradients_at
 from apd.sites import EmbeddingUse
+from apd.strength import strengths_alike
 from apd.target import Target
 
 PREDICTED = "predicted"
@@ -27,6 +28,7 @@ class Explained(NamedTuple):
     Attributes:
         outputs: [n, d].
         attributions: what each component contributed, [n, C].
+        strengths: by which components are ranked, [n, C]; whatever the output explained.
         input_effects: what came in through each coordinate of an input and each token, [n, p]. A
             coordinate's is x_j d f / d x_j: where weights read it, the effect of what they read it
             with. A token's is <y, d f / d y>, y being its row of a decomposed embedding.
@@ -34,6 +36,7 @@ class Explained(NamedTuple):
 
     outputs: Any
     attributions: Any
+    strengths: Any
     input_effects: Any
 
 
@@ -56,14 +59,15 @@ def explain(
         outputs, captures = capture(target, entering[..., 0])
     doors = [entering] if x.is_floating_point() else []
     doors += [seen.y for seen in captures if isinstance(seen.use, EmbeddingUse)]
+    strengths = strengths_alike(outputs, captures, components)
     if output == ALL:
         attributions = rms_attributions(outputs, captures, components)
-        return Explained(outputs, attributions, rms_entered(doors, outputs))
+        return Explained(outputs, attributions, strengths, rms_entered(doors, outputs))
     places = [seen.y for seen in captures]
     gradients = gradients_at([*places, *doors], outputs, chosen(outputs, output))
     signed = effects_of_sites(captures, gradients[: len(places)], components)
     at_doors = [g[None] for g in gradients[len(places) :]]
-    return Explained(outputs, signed.sum(1), entered(doors, at_doors, len(x))[0])
+    return Explained(outputs, signed.sum(1), strengths, entered(doors, at_doors, len(x))[0])
 
 
 def entered(doors: Sequence[Tensor], gradients: Sequence[Tensor], n: int) -> Float[Tensor, "k n p"]:

@@ -84,10 +84,10 @@ class Run(Saved):
             output: "predicted" (each input's largest output), the index of one output, or "all".
 
         Returns:
-            Outputs [n, d], attributions [n, C] over all sites, and effects [n, p] of what came in
-            through every coordinate of an input; in units of the output, signed towards one, the
-            root mean square over "all". The magnitude of an attribution is the strength by which
-            components are ranked.
+            Outputs [n, d], attributions [n, C] over all sites, strengths [n, C], and effects [n, p]
+            of what came in through every coordinate of an input; in units of the output, signed
+            towards one, the root mean square over "all". Strengths are the root mean square over
+            outputs in any case, by which components are ranked in training too.
         """
         with self.threads(len(x)):
             found = explain(self.target, self.components, self.target.prepare(x), output)

@@ -178,9 +178,11 @@ class NaiveRun(Run):
         outputs, by_output = effects(self.network, self.components.factors, inputs)
         rows = torch.arange(len(x), device=outputs.device)
         predicted = outputs.argmax(1)
-        attributions = torch.stack(by_output)[predicted, rows].sum(1)
+        every = torch.stack(by_output)
+        attributions = every[predicted, rows].sum(1)
+        strengths = every.sum(2).square().mean(0).sqrt()
         (gradient,) = torch.autograd.grad(outputs[rows, predicted].sum(), inputs)
-        return Explained(*map(as_array, (outputs, attributions, inputs * gradient)))
+        return Explained(*map(as_array, (outputs, attributions, strengths, inputs * gradient)))
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The outputs on the components of a mask."""

@@ -49,11 +49,17 @@ class Decomposition(Protocol):
 
     def explain(
         self, x: Shaped[np.ndarray, "n *shape"], output: str | int
-    ) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, "n C"], Float[np.ndarray, "n p"]]:
-        """Outputs, attributions and input effects.
+    ) -> tuple[
+        Float[np.ndarray, "n d"],
+        Float[np.ndarray, "n C"],
+        Float[np.ndarray, "n C"],
+        Float[np.ndarray, "n p"],
+    ]:
+        """Outputs, attributions, strengths and input effects.
 
-        An attribution's magnitude is the component's strength. The input effects are what came in
-        through each coordinate of an input, in units of the explained output.
+        Components are active by their strengths, which do not depend on the output explained. The
+        input effects are what came in through each coordinate of an input, in units of the
+        explained output.
         """
         ...
 

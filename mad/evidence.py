@@ -69,8 +69,8 @@ def gather(
         explain: which output the attributions are about.
         threshold: the strength from which a component counts as active.
     """
-    outputs, attributions, effects = decomposition.explain(x, explain)
-    active = np.abs(attributions) >= threshold
+    outputs, attributions, strengths, effects = decomposition.explain(x, explain)
+    active = strengths >= threshold
     return Evidence(
         outputs=outputs,
         prediction=outputs.argmax(1),

@@ -67,7 +67,7 @@ class Profile:
             ReferenceError: some inputs take the network out of the range of its numbers.
         """
         strengths = [
-            np.abs(decomposition.explain(x, explain)[1][:own])
+            decomposition.explain(x, explain)[2][:own]
             for own, x in blocks([reference], decomposition.rows_at_once)
         ]
         threshold = strength_threshold(np.concatenate(strengths), decomposition.active)

@@ -26,7 +26,7 @@ from mad.scores import SCORES
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "7"
+FORMAT_VERSION = "8"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]

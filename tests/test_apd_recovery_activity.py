@@ -65,7 +65,7 @@ def test_shares_look_at_inputs_that_exercise_a_mechanism_alone():
 def test_each_feature_in_superposition_takes_one_component(tms):
     """On inputs of one feature each, of a size at which it does something."""
     x = torch.eye(5).repeat_interleave(40, 0) * torch.linspace(0.3, 1, 40).repeat(5)[:, None]
-    outputs, attributions, _ = tms.run.explain(x.numpy(), "all")
+    outputs, attributions, *_ = tms.run.explain(x.numpy(), "all")
     active = torch.from_numpy(attributions > 0.5 * outputs.max(1, keepdims=True) / math.sqrt(5))
     found = recovery.shares(active, x != 0)
     assert recovery.components_per_mechanism(found).tolist() == [1] * 5

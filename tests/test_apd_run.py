@@ -41,7 +41,7 @@ def close(fast, slow):
 
 def test_explaining_the_prediction_takes_each_inputs_largest_output(case):
     run, seen, effects = case
-    outputs, attributions, _ = run.explain(seen.x.numpy(), "predicted")
+    outputs, attributions, *_ = run.explain(seen.x.numpy(), "predicted")
     plain = oracles.forward(seen.module, seen.x)
     largest = [row.tolist().index(max(row.tolist())) for row in plain]
     assert len(set(largest)) > 1
@@ -61,6 +61,14 @@ def test_explaining_all_outputs_is_their_root_mean_square(case):
     run, seen, effects = case
     attributions = run.explain(seen.x.numpy(), "all")[1]
     close(attributions, oracles.rms_over_outputs(effects.sum(1)))
+
+
+@pytest.mark.parametrize("output", ["predicted", 3, "all"])
+def test_strengths_are_those_over_all_outputs_whichever_is_explained(case, output):
+    """By which components are ranked in training."""
+    run, seen, effects = case
+    strengths = run.explain(seen.x.numpy(), output).strengths
+    close(strengths, oracles.rms_over_outputs(effects.sum(1)))
 
 
 def test_what_comes_in_through_a_coordinate_is_the_derivative_along_it(case):
@@ -90,7 +98,7 @@ def test_attributions_at_positions_add_up_to_those_explained(output):
     config = Config(components=9, steps=4, batch_size=16)
     run = apd.decompose(problem.target, numbers(126)(40, 6, 4), config)
     x = problem.x.numpy()
-    outputs, attributions, _ = run.explain(x, output)
+    outputs, attributions, *_ = run.explain(x, output)
     same, found = run.explain_positions(x, output)
     assert np.array_equal(same, outputs)
     assert {places: part.shape for places, part in found.items()} == {(6,): (5, 6, 9)}
@@ -286,7 +294,7 @@ def named():
 def test_a_network_of_several_inputs_is_decomposed(named):
     x, module = weighed(7), Weighed()
     expected = module(*(torch.from_numpy(array) for array in x.values()))["logits"][:, 2]
-    outputs, attributions, _ = named.explain(named.pack(x), "predicted")
+    outputs, attributions, *_ = named.explain(named.pack(x), "predicted")
     np.testing.assert_allclose(outputs, expected.detach(), rtol=1e-5, atol=1e-6)
     assert attributions.shape == (7, 9)
     assert named.input_shape == (10,)

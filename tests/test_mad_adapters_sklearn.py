@@ -43,7 +43,7 @@ class Centred:
 
     def explain(self, x: np.ndarray, output: str | int) -> tuple[np.ndarray, ...]:
         parts = (x.astype(np.float64) - self.centre).reshape(len(x), -1)
-        return np.stack([parts.sum(1), -parts.sum(1)], 1), parts, parts
+        return np.stack([parts.sum(1), -parts.sum(1)], 1), parts, np.abs(parts), parts
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         total = np.where(mask, self.explain(x, "all")[1], 0).sum(1)

@@ -196,7 +196,7 @@ def test_the_prediction_is_the_networks(digits, result):
 def test_terms_are_those_of_the_fitted_scores(detector, digits, x, result):
     """One plain pass over the same inputs, without blocks."""
     run, profile = digits.run, detector.profile
-    strengths = np.abs(run.explain(x, "predicted")[1])
+    strengths = run.explain(x, "predicted")[2]
     active = strengths >= profile.threshold
     tree = profile.scores["mask_bits"].code.lengths(active, result.prediction)
     np.testing.assert_allclose(result.terms["mask_bits"], tree.sum(1), atol=1e-5)
@@ -208,7 +208,7 @@ def test_terms_are_those_of_the_fitted_scores(detector, digits, x, result):
 
 
 def test_the_profile_learned_how_often_components_are_used(detector, digits):
-    strengths = np.abs(digits.run.explain(detector.profiled, "predicted")[1])
+    strengths = digits.run.explain(detector.profiled, "predicted")[2]
     active = strengths >= detector.profile.threshold
     n = len(active)
     assert abs(active.sum() - digits.run.active * n) <= 1
@@ -281,7 +281,7 @@ def test_the_explanation_of_an_input_is_its_row(detector, result):
 
 
 def test_components_are_named_for_their_mask_and_attribution_bits(detector, digits, x, result):
-    outputs, attributions, _ = digits.run.explain(x[:40], "predicted")
+    outputs, attributions, *_ = digits.run.explain(x[:40], "predicted")
     active = np.abs(attributions) >= detector.profile.threshold
     mask = detector.profile.scores["mask_bits"].code.lengths(active, result.prediction[:40])
     code = detector.profile.scores["attribution_bits"].code
@@ -438,7 +438,7 @@ def test_explaining_all_outputs_ranks_by_the_paper_s_strength(detector, digits, 
     other = detector.explaining("all")
     assert other.explains == "all"
     found = other.score(x[:50])
-    strengths = np.abs(digits.run.explain(x[:50], "all")[1])
+    strengths = digits.run.explain(x[:50], "all")[2]
     active = strengths >= other.profile.threshold
     prices = np.log2(len(digits.run.ranks)) + digits.run.ranks
     np.testing.assert_allclose(found.terms["description_length"], active @ prices, atol=1e-5)
@@ -450,7 +450,7 @@ def test_explaining_one_output_is_about_that_output(detector, digits, x):
     assert np.array_equal(other.profiled, detector.profiled)
     assert np.array_equal(other.calibrated, detector.calibrated)
     assert np.array_equal(other.calibration.bits, np.sort(other.score(other.calibrated).bits))
-    strengths = np.abs(digits.run.explain(x[:50], 3)[1])
+    strengths = digits.run.explain(x[:50], 3)[2]
     active = strengths >= other.profile.threshold
     found = other.score(x[:50])
     prices = np.log2(len(digits.run.ranks)) + digits.run.ranks

@@ -31,8 +31,7 @@ def test_rows_and_concatenation_undo_each_other():
 @pytest.mark.parametrize("explain", ["predicted", "all", 1])
 def test_gathering_asks_the_decomposition(small_run, explain):
     run, x = small_run[0], small_run[1][:9].numpy()
-    outputs, attributions, effects = run.explain(x, explain)
-    strengths = np.abs(attributions)
+    outputs, attributions, strengths, effects = run.explain(x, explain)
     threshold = float(np.median(strengths))
     evidence = gather(run, x, explain, threshold)
     active = np.array([[s >= threshold for s in row] for row in strengths])

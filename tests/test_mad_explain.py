@@ -85,7 +85,7 @@ def test_neighbours_are_nearest_in_the_precision_of_the_attributions(
 ):
     code = fitted.profile.scores["attribution_bits"].code
     precision = code.precision[code.kind[found.explanation.prediction]]
-    outputs, others, _ = small_run[0].explain(fitted.profiled, "predicted")
+    outputs, others, *_ = small_run[0].explain(fitted.profiled, "predicted")
     own = small_run[0].explain(x, "predicted")[1][index]
     named = [part.component for part in found.components]
     assert 0 < len(named) < len(own)

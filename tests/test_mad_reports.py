@@ -151,7 +151,7 @@ def test_cards_say_what_the_detector_explains(made, detector, x):
 
 def test_use_is_counted_of_the_inputs_looked_at(made, detector, small_run, x, result):
     sound = np.delete(np.arange(90), 7)
-    strengths = np.abs(small_run[0].explain(x[sound], "predicted")[1])
+    strengths = small_run[0].explain(x[sound], "predicted")[2]
     active = strengths >= detector.profile.threshold
     flagged = result.p_value[sound] <= ALPHA
     assert made.usage.sampled == 89

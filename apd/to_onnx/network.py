@@ -12,6 +12,7 @@ from typing import Any
 
 from apd.errors import TargetError
 from apd.run import Run
+from apd.strength.backward import fixed_directions
 from apd.to_onnx.parts import Parts, bias_of, parts_of
 from apd.to_onnx.rules import RULES
 from apd.to_onnx.steps import Step, Value, steps_of
@@ -76,6 +77,19 @@ class Network:
         for effect in effects[1:]:
             total = w.call("Add", total, effect)
         return total
+
+    def strengths(self) -> str:
+        """By which components are active, [n, C] (`apd.strength.strengths_alike`)."""
+        w = self._writer
+        shape = w.call("Shape", self.outputs)
+        effects = [
+            self.attributions(w.call("Expand", w.number(direction[None]), shape))
+            for direction in fixed_directions(self.width)
+        ]
+        total = w.call("Mul", effects[0], effects[0])
+        for effect in effects[1:]:
+            total = w.call("Add", total, w.call("Mul", effect, effect))
+        return w.call("Sqrt", w.call("Div", total, w.number(float(self.width))))
 
     def input_effects(self, seed: str) -> str:
         """What came in through every coordinate of the inputs, [n, p].

@@ -58,6 +58,10 @@ class Network(Protocol):
         """What components contribute [n, C] to the outputs, weighted by seed [n, d]."""
         ...
 
+    def strengths(self) -> str:
+        """By which components are active [n, C]."""
+        ...
+
     def input_effects(self, seed: str) -> str:
         """What came in through the coordinates of an input [n, p], as weighted by seed [n, d]."""
         ...

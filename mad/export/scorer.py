@@ -89,7 +89,7 @@ def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -
     attributions = attributed(g, network, prediction, explain, network.attributions)
     effects = attributed(g, network, prediction, explain, network.input_effects)
     threshold = g.constant(profile.threshold.astype(g.dtype))
-    active = g.call("GreaterOrEqual", g.call("Abs", attributions), threshold)
+    active = g.call("GreaterOrEqual", network.strengths(), threshold)
     return Names(
         outputs=network.outputs,
         prediction=prediction,
