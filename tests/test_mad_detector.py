@@ -281,8 +281,8 @@ def test_the_explanation_of_an_input_is_its_row(detector, result):
 
 
 def test_components_are_named_for_their_mask_and_attribution_bits(detector, digits, x, result):
-    outputs, attributions, *_ = digits.run.explain(x[:40], "predicted")
-    active = np.abs(attributions) >= detector.profile.threshold
+    outputs, attributions, strengths, _ = digits.run.explain(x[:40], "predicted")
+    active = strengths >= detector.profile.threshold
     mask = detector.profile.scores["mask_bits"].code.lengths(active, result.prediction[:40])
     code = detector.profile.scores["attribution_bits"].code
     predicted = oracles.predicted(outputs, result.prediction[:40])

@@ -85,7 +85,7 @@ def test_neighbours_are_nearest_in_the_precision_of_the_attributions(
 ):
     code = fitted.profile.scores["attribution_bits"].code
     precision = code.precision[code.kind[found.explanation.prediction]]
-    outputs, others, *_ = small_run[0].explain(fitted.profiled, "predicted")
+    outputs, others, strengths, _ = small_run[0].explain(fitted.profiled, "predicted")
     own = small_run[0].explain(x, "predicted")[1][index]
     named = [part.component for part in found.components]
     assert 0 < len(named) < len(own)
@@ -98,7 +98,7 @@ def test_neighbours_are_nearest_in_the_precision_of_the_attributions(
     for neighbour in found.neighbours:
         assert neighbour.distance == pytest.approx(distances[neighbour.row], rel=1e-6)
         assert neighbour.prediction == outputs[neighbour.row].argmax()
-        strong = np.abs(others[neighbour.row]) >= fitted.profile.threshold
+        strong = strengths[neighbour.row] >= fitted.profile.threshold
         assert neighbour.active == tuple(c for c in named if strong[c])
 
 

@@ -37,6 +37,10 @@ class Given:
         weighted = self.graph.call("Mul", "effects", self.graph.call("Unsqueeze", seed, self.one))
         return self.graph.call("ReduceSum", weighted, self.graph.integers(2), keepdims=0)
 
+    def strengths(self) -> str:
+        """S[n, C], whatever is explained."""
+        return "strengths"
+
     def input_effects(self, seed: str) -> str:
         """E[n, p, d] weighted by the seed, over d."""
         weighted = self.graph.call("Mul", "entering", self.graph.call("Unsqueeze", seed, self.one))
@@ -61,7 +65,7 @@ def profile_of(evidence: Evidence) -> Profile:
 
 
 def drawn(n: int, seed: int) -> tuple[Evidence, np.ndarray]:
-    """Evidence with components active from an attribution of 0.8 on; effects on every output.
+    """Evidence with components active from a strength of 0.8 on; effects on every output.
 
     The first effects are the components', the others what came in.
     """
@@ -75,8 +79,13 @@ def drawn(n: int, seed: int) -> tuple[Evidence, np.ndarray]:
 def explained(evidence: Evidence, effects: np.ndarray) -> Evidence:
     given = {f.name: getattr(evidence, f.name) for f in fields(Evidence)}
     own, entering = effects[:, :COMPONENTS], effects[:, COMPONENTS:]
-    changes = {"attributions": own, "active": np.abs(own) >= 0.8, "input_effects": entering}
+    changes = {"attributions": own, "input_effects": entering}
     return Evidence(**{**given, **changes})
+
+
+def strengths_of(evidence: Evidence) -> np.ndarray:
+    """Of at least 0.8 where a component is active."""
+    return np.where(evidence.active, 0.8, 0.5) + 0.1 * (evidence.attributions % 1)
 
 
 def calibration_of(kind, profile: Profile, evidence: Evidence):
@@ -108,6 +117,7 @@ def evaluated(detector: Scorer, evidence: Evidence, effects: np.ndarray, x: np.n
     outputs["clean"] = (clean, DOUBLE, ("n", *x.shape[1:]))
     given = {
         "x": x,
+        "strengths": strengths_of(evidence),
         "effects": effects[:, :COMPONENTS],
         "entering": effects[:, COMPONENTS:],
         **{k: getattr(evidence, k) for k in ("outputs", "masked", "without_residual")},
