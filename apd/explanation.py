@@ -15,7 +15,7 @@ from apd.components import Components
 from apd.hooks import capture
 from apd.output_gradients import every_output, gradients_along, gradients_at
 from apd.sites import EmbeddingUse
-from apd.strength import strengths_alike
+from apd.strength import row_strengths
 from apd.target import Target
 
 PREDICTED = "predicted"
@@ -59,7 +59,7 @@ def explain(
         outputs, captures = capture(target, entering[..., 0])
     doors = [entering] if x.is_floating_point() else []
     doors += [seen.y for seen in captures if isinstance(seen.use, EmbeddingUse)]
-    strengths = strengths_alike(outputs, captures, components)
+    strengths = row_strengths(outputs, captures, components)
     if output == ALL:
         attributions = rms_attributions(outputs, captures, components)
         return Explained(outputs, attributions, strengths, rms_entered(doors, outputs))

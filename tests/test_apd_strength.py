@@ -10,8 +10,10 @@ from torch import nn
 from torch.nn.functional import linear, relu
 
 from apd import Target
-from apd.strength import Backward, Forward, Projected, strength_of
+from apd.hooks import capture
+from apd.strength import Backward, Forward, Projected, row_strengths, strength_of
 from apd.strength.affine import nonlinear_calls, stages
+from apd.strength.backward import MOST_PASSES, PROJECTIONS, fixed_directions
 from apd.strength.maps import Linear
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -221,3 +223,38 @@ def test_projections_follow_the_generator():
     other = way(problem.components, problem.x, torch.Generator().manual_seed(1))[1]
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_strengths_of_rows_are_exact_for_few_outputs(name):
+    problem = make_problem(name)
+    outputs, captures = capture(problem.target, problem.x)
+    found = row_strengths(outputs, captures, problem.components)
+    torch.testing.assert_close(found, exact(name), **TOLERANCE)
+
+
+def test_strengths_of_rows_with_many_outputs_are_projections_that_stay_the_same():
+    """Of a linear layer the effects of components are their products with the input."""
+    draw, d = numbers(88), MOST_PASSES + 5
+    x = draw(9, 6)
+    target = Target.of(Formula(lambda net, x: linear(x, net.a), a=draw(d, 6)), x)
+    components = random_components(target, 7, 2, draw)
+    weights = torch.einsum("cmo,cmi->coi", components.factors["a"].U, components.factors["a"].V)
+    effects = torch.einsum("coi,ni->nco", weights, x)
+    directions = fixed_directions(d).double()
+    expected = torch.stack([(effects @ way).square() for way in directions]).sum(0).div(d).sqrt()
+    for rows in (slice(0, 9), slice(4, 5)):
+        outputs, captures = capture(target, x[rows])
+        found = row_strengths(outputs, captures, components)
+        torch.testing.assert_close(found, expected[rows], **TOLERANCE)
+
+
+def test_fixed_directions_are_the_outputs_or_eight_of_random_signs():
+    assert torch.equal(fixed_directions(MOST_PASSES), torch.eye(MOST_PASSES))
+    many = fixed_directions(500)
+    assert many.shape == (PROJECTIONS, 500)
+    assert torch.equal(many, fixed_directions(500))
+    torch.testing.assert_close(many.abs(), torch.full((PROJECTIONS, 500), PROJECTIONS**-0.5))
+    assert (many.sign().mean(1).abs() < 0.15).all()
+    products = many @ many.T * PROJECTIONS / 500
+    assert (products - torch.eye(PROJECTIONS)).abs().max() < 0.15

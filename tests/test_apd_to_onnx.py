@@ -14,6 +14,7 @@ from torch import nn
 
 import apd
 from apd.errors import TargetError
+from apd.strength.backward import MOST_PASSES, fixed_directions
 from apd.to_onnx import RULES, Network, Writer
 from apd.to_onnx.rules.rule import LAYOUT
 
@@ -85,6 +86,16 @@ def gated() -> nn.Module:
     )
 
 
+def wide() -> nn.Module:
+    """More outputs than strengths take one by one."""
+    draw = numbers(28)
+    return Formula(
+        lambda net, x: F.linear(F.relu(F.linear(x, net.first)), net.last),
+        first=draw(7, 6),
+        last=draw(MOST_PASSES + 3, 7),
+    )
+
+
 # name -> (module, shape of one input); together they call every operator there is a rule for
 NETWORKS = {
     "activations": (
@@ -96,6 +107,7 @@ NETWORKS = {
     "one direction": (one_direction, (3, 10)),
     "two directions": (two_directions, (2, 8, 7)),
     "gated": (gated, (6,)),
+    "wide": (wide, (6,)),
 }
 
 
@@ -129,6 +141,7 @@ def evaluated(problem: Problem, mask: torch.Tensor) -> dict[str, np.ndarray]:
     values = {
         "outputs": (exported.outputs, SINGLE, ("n", d)),
         "effects": (exported.attributions(writer.number(seed)), SINGLE, ("n", C)),
+        "strengths": (exported.strengths(), SINGLE, ("n", C)),
         "entered": (exported.input_effects(writer.number(seed)), SINGLE, ("n", exported.inputs)),
         "masked": (exported.masked_outputs("mask"), SINGLE, ("n", d)),
         "components": (exported.outputs_without_residual(), SINGLE, ("n", d)),
@@ -155,6 +168,9 @@ def test_it_answers_as_the_decomposition_does(name):
     effects = oracles.effects(problem).sum(1)
     assert_alike(got["outputs"], oracles.forward(problem.module, problem.x))
     assert_alike(got["effects"], effects[range(len(effects)), :, problem.chosen])
+    along = effects @ fixed_directions(effects.shape[-1]).to(effects).T
+    strengths = (along.square().sum(-1) / effects.shape[-1]).sqrt()
+    assert_alike(got["strengths"], strengths)
     assert_alike(got["entered"], oracles.input_effects(problem))
     assert_alike(got["masked"], oracles.masked_outputs(problem, mask))
     every = torch.ones_like(mask)

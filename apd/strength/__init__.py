@@ -5,9 +5,9 @@ networks of vectors with elementwise nonlinearities, at a cost that does not gro
 where they lie behind a narrow layer; `Projected` estimates, at a cost that is flat in the outputs.
 """
 
-from apd.strength.backward import Backward, Projected, strengths_alike
+from apd.strength.backward import Backward, Projected, row_strengths
 from apd.strength.choice import strength_of
 from apd.strength.forward import Forward
 from apd.strength.strength import Strength
 
-__all__ = ["Backward", "Forward", "Projected", "Strength", "strength_of", "strengths_alike"]
+__all__ = ["Backward", "Forward", "Projected", "Strength", "strength_of", "row_strengths"]

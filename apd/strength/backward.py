@@ -19,7 +19,7 @@ MOST_PASSES = 64
 PROJECTIONS = 8
 
 
-def strengths_alike(
+def row_strengths(
     outputs: Float[Tensor, "n d"], captures: Sequence[Capture], components: Components
 ) -> Float[Tensor, "n C"]:
     """Strengths of which every row is a function of that row alone, along `fixed_directions`.

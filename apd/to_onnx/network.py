@@ -79,7 +79,7 @@ class Network:
         return total
 
     def strengths(self) -> str:
-        """By which components are active, [n, C] (`apd.strength.strengths_alike`)."""
+        """By which components are active, [n, C] (`apd.strength.row_strengths`)."""
         w = self._writer
         shape = w.call("Shape", self.outputs)
         effects = [
