@@ -22,6 +22,7 @@ from apd import Run
 from apd.explanation import Explained, as_array
 from apd.masks import batch_topk
 from apd.sites import Factors
+from apd.strength.backward import fixed_directions
 
 TINY = 1e-12
 
@@ -180,7 +181,9 @@ class NaiveRun(Run):
         predicted = outputs.argmax(1)
         every = torch.stack(by_output)
         attributions = every[predicted, rows].sum(1)
-        strengths = every.sum(2).square().mean(0).sqrt()
+        directions = fixed_directions(len(every)).to(every)
+        along = torch.einsum("kd,dnlc->knc", directions, every)
+        strengths = (along.square().sum(0) / len(every)).sqrt()
         (gradient,) = torch.autograd.grad(outputs[rows, predicted].sum(), inputs)
         return Explained(*map(as_array, (outputs, attributions, strengths, inputs * gradient)))
 

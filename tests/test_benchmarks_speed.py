@@ -5,6 +5,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
+import pytest
 import scoring
 import training
 from targets import tms
@@ -15,8 +16,9 @@ def test_the_naive_step_has_the_losses_of_ours():
     assert training.loss_difference(small, "cpu") < 1e-5
 
 
-def test_the_naive_scores_are_ours():
-    problem = scoring.mlp_of(10**4, 10)
+@pytest.mark.parametrize("outputs", [10, 70])
+def test_the_naive_scores_are_ours(outputs):
+    problem = scoring.mlp_of(10**4, outputs)
     detector = scoring.fitted(problem, "cpu")
     naive = scoring.naive(detector, problem, "cpu")
     x = problem.inputs(64, "cpu").numpy()
