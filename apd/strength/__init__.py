@@ -10,4 +10,4 @@ from apd.strength.choice import strength_of
 from apd.strength.forward import Forward
 from apd.strength.strength import Strength
 
-__all__ = ["Backward", "Forward", "Projected", "Strength", "strength_of", "row_strengths"]
+__all__ = ["Backward", "Forward", "Projected", "Strength", "row_strengths", "strength_of"]
