@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
+from math import isqrt
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from mad.blocks import blocks
 from mad.checks import finite_rows
+from mad.codes.gaussian import MOST_NUMBERS
 from mad.decomposition import Decomposition
 from mad.predicted import Predicted
 
-MOST_EFFECTS = 512
+FEWEST_EFFECTS, MOST_EFFECTS = 64, 512
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Evidence:
         masked: the outputs when only the active components run.
         without_residual: the outputs of all components together.
         input_effects: what came in through the coordinates of an input, in units of the explained
-            output; those of consecutive coordinates together where there are over `MOST_EFFECTS`.
+            output; those of consecutive coordinates together where there are over `most_effects`.
     """
 
     outputs: Float[np.ndarray, "n d"]
@@ -78,8 +80,16 @@ def gather(
         active=active,
         masked=decomposition.masked_outputs(x, active),
         without_residual=decomposition.outputs_without_residual(x),
-        input_effects=together(effects, MOST_EFFECTS),
+        input_effects=together(effects, most_effects(outputs.shape[1])),
     )
+
+
+def most_effects(classes: int) -> int:
+    """As many as leave every class room for a covariance of its own (`mad.codes.GaussianCode`).
+
+    No more than `MOST_EFFECTS` in any case, and no fewer than `FEWEST_EFFECTS`.
+    """
+    return min(MOST_EFFECTS, max(FEWEST_EFFECTS, isqrt(MOST_NUMBERS // (1 + classes))))
 
 
 def together(effects: Float[np.ndarray, "n p"], most: int) -> Float[np.ndarray, "n q"]:

@@ -1,6 +1,6 @@
 """The exported account is the account: every term, the total and the p-value, in onnxruntime."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import onnxruntime
@@ -10,7 +10,7 @@ from problems import random_evidence
 from apd.to_onnx import Writer
 from mad.calibration import PerClass, Pooled
 from mad.errors import InputError
-from mad.evidence import Evidence
+from mad.evidence import Evidence, together
 from mad.export import cleaned, scorer
 from mad.export.terms import TERMS
 from mad.profile import Profile
@@ -160,6 +160,22 @@ def test_attributions_are_about_the_output_that_is_explained(detector, explain):
     expected = detector.profile.account_of(explained(evidence, root))
     got = evaluated(other, evidence, effects, np.zeros((60, 5)))
     np.testing.assert_allclose(got["bits"], expected.total.round(6), rtol=1e-9)
+
+
+def test_many_effects_are_in_the_runs_that_the_scorer_has_them_in(detector, monkeypatch):
+    """Five coordinates, of which three are told apart."""
+    monkeypatch.setattr("mad.evidence.FEWEST_EFFECTS", 1)
+    monkeypatch.setattr("mad.evidence.MOST_EFFECTS", 3)
+    profile = profile_of(in_runs(drawn(90, 1)[0]))
+    evidence, effects = drawn(60, 3)
+    expected = profile.account_of(in_runs(evidence)).terms["input_bits"]
+    other = Scorer(**{**vars(detector), "profile": profile})
+    got = evaluated(other, evidence, effects, np.zeros((60, 5)))
+    np.testing.assert_allclose(got["input_bits"], expected.round(6), rtol=1e-9, atol=1e-6)
+
+
+def in_runs(evidence: Evidence) -> Evidence:
+    return replace(evidence, input_effects=together(evidence.input_effects, 3))
 
 
 def test_inputs_that_are_not_finite_are_marked_and_harm_no_others(detector):

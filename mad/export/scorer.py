@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mad.evidence import MOST_EFFECTS
+from mad.evidence import most_effects
 from mad.export.graph import FLOAT, TRUTH, WHOLE, Graph, Network, Output, added, scaled, unless
 from mad.export.p_values import p_values
 from mad.export.terms import Names, term_of
@@ -98,7 +98,7 @@ def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -
         active=active,
         masked=network.masked_outputs(g.cast(active)),
         without_residual=network.outputs_without_residual(),
-        input_effects=together(g, effects, network.inputs),
+        input_effects=together(g, effects, network.inputs, most_effects(network.width)),
     )
 
 
@@ -108,9 +108,9 @@ def confidence(g: Graph, outputs: str) -> str:
     return g.call("ReduceMax", probability, g.constant(np.array([1])))
 
 
-def together(g: Graph, effects: str, p: int) -> str:
+def together(g: Graph, effects: str, p: int, most: int) -> str:
     """`mad.evidence.together` of p effects."""
-    length = -(-p // MOST_EFFECTS)
+    length = -(-p // most)
     filled = g.call("Pad", effects, g.constant(np.array([0, 0, 0, -p % length])))
     runs = g.call("Reshape", filled, g.constant(np.array([0, -1, length])))
     return g.call("ReduceSum", runs, g.constant(np.array([2])), keepdims=0)
