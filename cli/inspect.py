@@ -175,12 +175,14 @@ def use(run: apd.Run, detector: mad.Detector) -> dict[str, str]:
     import numpy as np
 
     import apd
+    from cli.outcome import sparse_error_of
 
     counts = detector.usual.active.sum(1)
     low, *quarters, high = np.quantile(counts, QUARTERS)
     return {
         "residual": f"{apd.recovery.faithfulness(run.target, run.components).overall:.2%} of the "
         "weights' norm",
+        "sparse error": sparse_error_of(detector),
         "active per input": f"{counts.mean():.3g} on average; "
         f"{' / '.join(f'{q:.3g}' for q in quarters)} quartiles, {low:.0f} to {high:.0f}",
         "dead": f"{int((run.ranks == 0).sum())} of {run.components.count}",
@@ -204,6 +206,7 @@ def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
             for step in run.steps
         ],
         "residual": float(apd.recovery.faithfulness(run.target, run.components).overall),
+        "sparse_error": detector.usual.sparse_error,
         "active_per_input": float(detector.usual.active.sum(1).mean()),
         "dead": int((run.ranks == 0).sum()),
         "components": [

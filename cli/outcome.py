@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import apd
     import mad
 
+MUCH = 0.2
+
 
 def told(
     decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float
@@ -25,6 +27,7 @@ def told(
         "faithfulness": last.faithfulness,
         "minimality": last.minimality,
         "simplicity": last.simplicity,
+        "sparse_error": detector.usual.sparse_error,
         "calibrated": len(detector.calibrated),
         "smallest_p_value": detector.finest_alpha,
         "seconds": round(seconds, 1),
@@ -37,6 +40,11 @@ def losses_of(step: apd.Step) -> str:
         f"faithfulness {step.faithfulness:.2g}, minimality {step.minimality:.2g}, "
         f"simplicity {step.simplicity:.2g}"
     )
+
+
+def sparse_error_of(detector: mad.Detector) -> str:
+    """What the active components leave out of the profiled inputs' outputs, in words."""
+    return f"{detector.usual.sparse_error:.2g} of the outputs' variance"
 
 
 def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float) -> None:
@@ -56,8 +64,16 @@ def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds
             "components": f"{alive} alive of {decomposition.components.count}, "
             f"{decomposition.active:.3g} active per input",
             "losses": losses_of(decomposition.steps[-1]),
+            "sparse error": sparse_error_of(detector),
             "detector": f"calibrated on {len(detector.calibrated)} inputs, "
             f"smallest p-value {detector.finest_alpha:.2g}",
             "time": duration(seconds),
         },
     )
+    if detector.usual.sparse_error > MUCH:
+        say(
+            console,
+            "The active components leave out much of what the network does, so what they are named "
+            "for may be a small part of the reason. More --steps or --components leave out less.",
+            "yellow",
+        )

@@ -52,6 +52,15 @@ class Evidence:
         """Whether an input left the network in the range of its numbers."""
         return np.all([finite_rows(getattr(self, f.name)) for f in fields(self)], axis=0)
 
+    @property
+    def sparse_error(self) -> float:
+        """Mean squared error of the outputs on the active components alone, over their variance.
+
+        0 is exact; 1 is as good as the mean output (`apd.recovery.sparse_error`).
+        """
+        error = np.square(self.outputs - self.masked).mean()
+        return float(error / max(self.outputs.var(0).mean(), np.finfo(error.dtype).tiny))
+
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""
         return Evidence(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})

@@ -129,6 +129,7 @@ def test_a_run_as_json_is_what_the_detector_knows(inspected):
     assert said["settings"]["steps"] == 20
     assert said["dead"] + len(said["components"]) == 8
     evidence = detector.evidence(detector.profiled)
+    assert said["sparse_error"] == evidence.sparse_error
     assert said["active_per_input"] == evidence.active.sum(1).mean()
     assert said["residual"] == pytest.approx(
         apd.recovery.faithfulness(run.target, run.components).overall
@@ -145,6 +146,7 @@ def test_a_run_for_people_names_what_it_used_and_where_it_is_strongest(inspected
     said = json.loads(inspect("--json")[1])
     out = inspect()[1]
     assert "active per input" in out
+    assert f"sparse error      {said['sparse_error']:.2g} of the outputs' variance" in out
     assert f"{said['dead']} of 8" in out
     first = ", ".join(map(str, said["components"][0]["strongest_inputs"]))
     assert first in out

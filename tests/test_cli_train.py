@@ -14,6 +14,7 @@ from safetensors.torch import save_model
 from test_cli_main import apd, assert_one_sentence, call, environment
 from torch import nn
 
+import mad
 import toys
 from cli import plan, settings
 
@@ -122,14 +123,22 @@ def test_an_interrupted_run_says_how_to_go_on(digits, tmp_path, here):
     assert_one_sentence(err, "give the target")
 
 
-def test_what_came_of_it_as_json_and_not_at_all(digits, here):
+def test_what_came_of_it_as_json_and_not_at_all(digits, here, tmp_path):
     code, out, err = here("train", digits, "--steps", "2", "--out", "told", "--json")
     assert (code, err) == (0, "")
     said = json.loads(out)
     assert (said["run"], said["steps"]) == ("told", 2)
     assert said["alive"] <= said["components"]
     assert said["smallest_p_value"] == 1 / (said["calibrated"] + 1)
+    assert said["sparse_error"] == mad.load(tmp_path / "told").usual.sparse_error
     assert here("train", digits, "--steps", "2", "--out", "hushed", "--quiet") == (0, "", "")
+
+
+def test_components_that_leave_out_little_are_not_complained_about(monkeypatch, digits, here):
+    monkeypatch.setattr("cli.outcome.MUCH", 1000.0)
+    _, out, _ = here("train", digits, "--steps", "2", "--out", "run")
+    assert "sparse error" in out
+    assert "leave out much" not in out
 
 
 def test_the_embedded_example_and_what_it_refuses_to_overwrite(tmp_path, here):
@@ -137,6 +146,8 @@ def test_the_embedded_example_and_what_it_refuses_to_overwrite(tmp_path, here):
     assert (code, err) == (0, "")
     assert "embedded example" in out
     assert "apd score inputs.npz" in out
+    assert mad.load(tmp_path / "run").usual.sparse_error > 0.2
+    assert "leave out much of what the network does" in out
     assert names(tmp_path) == ["inputs.npz", "run"]
     with np.load(tmp_path / "inputs.npz") as left:
         assert sorted(left.files) == ["is_anomaly", "kind", "x", "y"]

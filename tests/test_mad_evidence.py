@@ -56,6 +56,16 @@ def test_gathering_asks_the_decomposition(small_run, explain):
     assert np.array_equal(evidence.input_effects, effects)
 
 
+def test_the_sparse_error_is_that_of_recovery(small_run):
+    run, x = small_run[0], small_run[1][:40]
+    strengths = run.explain(x.numpy(), "predicted").strengths
+    evidence = gather(run, x.numpy(), "predicted", float(np.quantile(strengths, 0.7)))
+    active = torch.from_numpy(evidence.active)
+    expected = apd.recovery.sparse_error(run.target, run.components, x, active)
+    assert evidence.sparse_error == pytest.approx(expected, rel=1e-5)
+    assert expected > 0.01
+
+
 @pytest.mark.parametrize(("most", "length"), [(11, 1), (6, 2), (4, 3), (3, 4), (1, 11)])
 def test_many_effects_are_told_in_runs(most, length):
     effects = np.random.default_rng(0).normal(size=(5, 11))
