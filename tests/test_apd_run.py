@@ -39,6 +39,11 @@ def close(fast, slow):
     np.testing.assert_allclose(fast, slow, rtol=1e-9, atol=1e-12)
 
 
+def test_it_says_how_large_it_is(case):
+    run = case[0]
+    assert repr(run) == f"<apd.Run of 11 components at {', '.join(run.target.sites)}>"
+
+
 def test_explaining_the_prediction_takes_each_inputs_largest_output(case):
     run, seen, effects = case
     outputs, attributions, *_ = run.explain(seen.x.numpy(), "predicted")

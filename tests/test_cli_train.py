@@ -210,6 +210,18 @@ def test_a_factory_with_flags_over_file_over_defaults(mine, here):
     )
 
 
+def test_a_factory_without_weights_is_said_to_be_as_made(mine, here):
+    code, out, _ = here("train", "mine:small", "--reference", "ref.npz", "--steps", "2")
+    assert code == 0
+    assert "No --weights given: the weights are those that mine:small makes." in out
+
+
+def test_a_toy_has_its_own_weights(digits, mine, here):
+    code, _, err = here("train", digits, "--weights", "w.safetensors")
+    assert code == 1
+    assert_one_sentence(err, "has its own weights; leave out --weights")
+
+
 def reference(path, x, key="x"):
     np.savez(path / "bad.npz", **{key: x})
 
@@ -326,6 +338,13 @@ def test_paths_in_settings_are_relative_to_the_file(tmp_path):
         "reference": str(tmp_path / "r.npz"),
         "key": "k",
     }
+
+
+def test_a_seed_that_no_generator_takes_is_refused(tmp_path, here):
+    code, _, err = here("toy", "tms-5-2", "--out", "toy", "--seed", str(2**63))
+    assert code == 2
+    assert "--seed" in err
+    assert not (tmp_path / "toy").exists()
 
 
 def test_a_toy_can_be_written_again(tmp_path, here, monkeypatch):

@@ -193,6 +193,13 @@ def test_the_prediction_is_the_networks(digits, result):
     assert result.prediction.tolist() == expected.tolist()
 
 
+def test_it_says_what_it_rests_on(detector):
+    profiled, calibrated = len(detector.profiled), len(detector.calibrated)
+    assert repr(detector.explaining(3)) == (
+        f"<mad.Detector of {profiled} profiled and {calibrated} calibrated inputs, explaining 3>"
+    )
+
+
 def test_terms_are_those_of_the_fitted_scores(detector, digits, x, result):
     """One plain pass over the same inputs, without blocks."""
     run, profile = digits.run, detector.profile
