@@ -17,6 +17,7 @@ def directing(run: apd.Run) -> Callable[[int], Directed | None]:
     """
     site, factors = next(iter(run.components.factors.items()))
     use = run.target.sites[site].uses[0]
+    patch = run.target.state[site].shape[1:]
 
     def directed(c: int) -> Directed | None:
         q_u, r_u = torch.linalg.qr(factors.U[c].T.double())
@@ -26,6 +27,7 @@ def directing(run: apd.Run) -> Callable[[int], Directed | None]:
             return None
         read, write = use.sides(q_u @ left[:, 0], q_v @ right[0])
         sign = read[read.abs().argmax()].sign()
+        read = read.reshape(patch) if read.numel() == patch.numel() else read
         return Directed(site, (sign * read).cpu().numpy(), (sign * write).cpu().numpy())
 
     return directed

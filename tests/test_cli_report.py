@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from problems import Formula, numbers, random_components
+from problems import Formula, make_problem, numbers, random_components
 from test_cli_main import apd, assert_one_sentence, call
 from test_mad_reports_rendered import Page
 
@@ -305,6 +305,14 @@ def test_a_weight_that_is_applied_from_the_left_is_read_by_rows(applied):
     components: Components = random_components(target, 4, 1, draw)
     found = directing(SimpleNamespace(components=components, target=target))(2)
     assert (found.read.shape, found.write.shape) == ((7,), (5,))
+
+
+def test_what_a_convolution_reads_has_the_shape_of_a_patch():
+    problem = make_problem("conv-1")
+    site = next(iter(problem.components.factors))
+    found = directing(SimpleNamespace(components=problem.components, target=problem.target))(2)
+    assert found.read.shape == problem.module.get_parameter(site).shape[1:]
+    assert found.read.ndim == 3
 
 
 def test_the_schema_is_what_the_report_keeps_to(scored):

@@ -281,6 +281,14 @@ def test_directions_have_zero_in_the_middle():
     assert direction(v, (7,)).values == tuple(v)
 
 
+def test_a_direction_is_an_image_in_the_shape_of_an_input_or_its_own_and_neurons_are_none():
+    v = numbers(37)(25).numpy()
+    assert direction(v, (25,)) == direction(v, (1, 5, 5))
+    assert direction(v, (25,)).kind == "image"
+    assert direction(v.reshape(5, 5), (9,)) == direction(v, (5, 5))
+    assert direction(v, (36,)).kind == "series"
+
+
 def test_the_tally_is_that_of_all_parts(gathered, result):
     expected = Tally.of(
         result.calibration, result.bits[result.finite], result.prediction[result.finite]

@@ -73,7 +73,7 @@ def made(small_run) -> Report:
         Flagging(alpha=ALPHA, fdr=None),
         detector=detector,
         x=dict(enumerate(inputs)),
-        directing=lambda c: Directed(HOSTILE, np.arange(5.0), np.arange(36.0) - c),
+        directing=lambda c: Directed(HOSTILE, np.arange(36.0).reshape(6, 6) - c, np.arange(5.0)),
         provenance={HOSTILE: HOSTILE},
         left_out=[HOSTILE],
     )
@@ -213,9 +213,9 @@ def test_pictures_hold_their_levels(signed):
 
 
 def test_the_page_shows_the_pictures_of_the_report(made, page):
-    (write,) = {card.reasons[0].directions.write for card in made.cards[:1]}
+    (read,) = {card.reasons[0].directions.read for card in made.cards[:1]}
     shown = [b64decode(tag["src"].partition(",")[2]) for tag in page.all("img")]
-    assert png(write.levels, signed=True) in shown
+    assert png(read.levels, signed=True) in shown
 
 
 def test_markdown_is_a_table_a_line_of_which_is_an_input(made):

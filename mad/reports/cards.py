@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mad.detector import Detector
 from mad.explain import ComponentReason, Reasons
-from mad.reports.drawings import SMALL, direction, drawn
+from mad.reports.drawings import SMALL, direction, drawn, series
 from mad.reports.model import Card, Directions, Near, Reason, Row
 
 
@@ -20,12 +20,12 @@ class Directed(NamedTuple):
 
     Attributes:
         site: the name of the weight.
-        read: the direction it reads.
+        read: the direction it reads; of a convolution, in the shape of a patch.
         write: the direction it writes.
     """
 
     site: str
-    read: Float[np.ndarray, "i"]
+    read: Float[np.ndarray, "*i"]
     write: Float[np.ndarray, "o"]
 
 
@@ -85,7 +85,7 @@ def reason(part: ComponentReason, directed: Directed | None, shape: tuple[int, .
     Args:
         part: what is known of it.
         directed: what it reads and writes.
-        shape: the shape of an input, in which a direction of as many numbers is drawn.
+        shape: the shape of an input, in which what is read is drawn where it has as many numbers.
     """
     return Reason(
         component=part.component,
@@ -98,6 +98,6 @@ def reason(part: ComponentReason, directed: Directed | None, shape: tuple[int, .
         and Directions(
             site=directed.site,
             read=direction(directed.read, shape),
-            write=direction(directed.write, shape),
+            write=series(directed.write),
         ),
     )

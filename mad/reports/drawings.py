@@ -40,17 +40,19 @@ def drawn(x: Shaped[np.ndarray, "*shape"], side: int = LARGE) -> Drawing | None:
 
 
 def direction(
-    v: Float[np.ndarray, "n"], shape: tuple[int, ...], side: int = SMALL
+    v: Float[np.ndarray, "*own"], shape: tuple[int, ...], side: int = SMALL
 ) -> Drawing | None:
-    """A drawing of a direction in a space of vectors, with 0 in the middle of an image's colours.
+    """A drawing of a direction that is read, with 0 in the middle of an image's colours.
 
     Args:
-        v: the direction.
-        shape: the shape it is drawn in where it has as many numbers.
+        v: the direction; one without rows is a series, as the order of neurons tells nothing.
+        shape: of an input, in which it is drawn where it has as many numbers.
         side: the largest height and width of an image.
     """
-    fits = v.size == np.prod(shape)
-    plane = as_plane(v.reshape(shape).squeeze() if fits else v)
+    if v.size == np.prod(shape):
+        plane = as_plane(v.reshape(shape).squeeze())
+    else:
+        plane = as_plane(v) if v.ndim > 1 else None
     return image(plane, side, signed=True) if plane is not None else series(v)
 
 
