@@ -91,7 +91,7 @@ class Summary:
         """What the flags promise, in words."""
         return (
             f"at alpha {self.alpha:g}; "
-            f"of as many trusted inputs about {self.trusted_share * self.scored:.2g} would be"
+            f"of as many trusted inputs at most {self.trusted_share * self.scored:.2g} would be"
         )
 
     def limit(self, finest: float) -> str | None:

@@ -283,7 +283,7 @@ def flags(path: Path) -> list[bool]:
 
 def test_an_alarm_budget_is_an_alpha(here, tmp_path, trained):
     _, out, _ = here("score", "inputs.npz", "--alarms-per-day", "5", "--inputs-per-day", "50")
-    assert "at alpha 0.1; of as many trusted inputs about 4 would be" in out
+    assert "at alpha 0.1; of as many trusted inputs at most 4 would be" in out
     expected = mad.load(run_of(trained)).score(x_of(tmp_path)).flagged(0.1)
     assert flags(tmp_path / "scores.csv") == expected.tolist()
     assert 0 < expected.sum() < len(expected)
