@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+DIRECTIONS = 32
 NUMBERS_AT_ONCE = 2**21
 MOST_GRADIENTS = 2**25
 
@@ -26,6 +27,20 @@ def random_signs(
     """+1 or -1 with equal chances, independently; what is random is drawn on the CPU."""
     coins = torch.randint(2, (count, *outputs.shape), generator=generator)
     return 2 * coins.to(outputs) - 1
+
+
+def fixed_directions(d: int) -> Float[Tensor, "k d"]:
+    """Along which to add up squares of what happens to d outputs, the same whatever the inputs.
+
+    The outputs themselves; of more than `DIRECTIONS` as many random directions, along which the sum
+    is the same in the mean, with a variance of at most 2 / `DIRECTIONS` of its square
+    (`apd.attribution.projected_attributions`).
+    """
+    if d <= DIRECTIONS:
+        return torch.eye(d, dtype=torch.float64)
+    one = torch.zeros(1, d, dtype=torch.float64)
+    signs = random_signs(DIRECTIONS, one, torch.Generator().manual_seed(0))
+    return signs[:, 0] / DIRECTIONS**0.5
 
 
 def gradients_at(

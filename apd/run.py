@@ -86,8 +86,9 @@ class Run(Saved):
         Returns:
             Outputs [n, d], attributions [n, C] over all sites, strengths [n, C], and effects [n, p]
             of what came in through every coordinate of an input; in units of the output, signed
-            towards one, the root mean square over "all". Strengths are the root mean square over
-            outputs in any case, by which components are ranked in training too.
+            towards one, the root mean square over "all". Strengths, by which components are ranked,
+            are the root mean square over outputs in any case, along fixed random directions of them
+            where they are many (`apd.output_gradients.fixed_directions`).
         """
         with self.threads(len(x)):
             found = explain(self.target, self.components, self.target.prepare(x), output)

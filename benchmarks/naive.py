@@ -21,8 +21,8 @@ from torch import Tensor
 from apd import Run
 from apd.explanation import Explained, as_array
 from apd.masks import batch_topk
+from apd.output_gradients import fixed_directions
 from apd.sites import Factors
-from apd.strength.backward import fixed_directions
 
 TINY = 1e-12
 

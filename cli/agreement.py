@@ -51,7 +51,7 @@ def check(content: bytes, takes: str, detector: mad.Detector, run: apd.Run) -> C
     x = detector.calibrated[:ROWS]
     got = evaluated(content, {takes: run.target.prepare(x).cpu().numpy()})
     expected = detector.score(x)
-    strength = run.explain(x, detector.explains).strengths
+    strength = detector.evidence(x).strengths
     threshold = float(detector.profile.threshold)
     decided = (np.abs(strength - threshold) > UNDECIDED * threshold).all(1)
     if not decided.any():

@@ -36,7 +36,7 @@ def inspect(
     """Show a run's settings, sites, losses and components.
 
     Activity is that of the trusted inputs the run has profiled. The strongest inputs of a component
-    are those it contributes most to, by their row among these: `mad.load(RUN).profiled`.
+    are those whose outputs it affects most, by their row among these: `mad.load(RUN).profiled`.
 
     Example: apd inspect runs/digits-20261122-180000 --figures figures
     """
@@ -163,10 +163,10 @@ def component_rows(
 
 
 def strongest(detector: mad.Detector, component: int) -> list[int]:
-    """The profiled inputs that a component contributes most to, in falling order."""
+    """The profiled inputs whose outputs a component affects most, in falling order."""
     import numpy as np
 
-    strength = np.abs(detector.usual.attributions[:, component])
+    strength = detector.usual.strengths[:, component]
     return np.argsort(-strength, kind="stable")[:STRONGEST].tolist()
 
 

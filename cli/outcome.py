@@ -70,10 +70,10 @@ def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds
             "time": duration(seconds),
         },
     )
-    if detector.usual.sparse_error > MUCH:
+    if decomposition.config.loss == "mse" and detector.usual.sparse_error > MUCH:
         say(
             console,
-            "The active components leave out much of what the network does, so what they are named "
-            "for may be a small part of the reason. More --steps or --components leave out less.",
+            "The active components leave out much of what the network does, so those named may be "
+            "a small part of the reason. More --steps or --components leave out less.",
             "yellow",
         )

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property
-from math import isqrt
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from mad.blocks import blocks
 from mad.checks import finite_rows
-from mad.codes.gaussian import MOST_NUMBERS
 from mad.decomposition import Decomposition
 from mad.predicted import Predicted
 
-FEWEST_EFFECTS, MOST_EFFECTS = 64, 512
+MOST_EFFECTS = 512
 
 
 @dataclass(frozen=True)
@@ -27,16 +25,18 @@ class Evidence:
         prediction: the index of the largest output.
         attributions: what each component contributed to the explained output, over all its sites,
             in units of the output.
-        active: which components are active: those of at least the profile's strength.
+        strengths: by which components are active.
+        active: which components are: those of at least the profile's strength.
         masked: the outputs when only the active components run.
         without_residual: the outputs of all components together.
         input_effects: what came in through the coordinates of an input, in units of the explained
-            output; those of consecutive coordinates together where there are over `most_effects`.
+            output; those of consecutive coordinates together where there are over `MOST_EFFECTS`.
     """
 
     outputs: Float[np.ndarray, "n d"]
     prediction: Int[np.ndarray, "n"]
     attributions: Float[np.ndarray, "n C"]
+    strengths: Float[np.ndarray, "n C"]
     active: Bool[np.ndarray, "n C"]
     masked: Float[np.ndarray, "n d"]
     without_residual: Float[np.ndarray, "n d"]
@@ -86,19 +86,12 @@ def gather(
         outputs=outputs,
         prediction=outputs.argmax(1),
         attributions=attributions,
+        strengths=strengths,
         active=active,
         masked=decomposition.masked_outputs(x, active),
         without_residual=decomposition.outputs_without_residual(x),
-        input_effects=together(effects, most_effects(outputs.shape[1])),
+        input_effects=together(effects, MOST_EFFECTS),
     )
-
-
-def most_effects(classes: int) -> int:
-    """As many as leave every class room for a covariance of its own (`mad.codes.GaussianCode`).
-
-    No more than `MOST_EFFECTS` in any case, and no fewer than `FEWEST_EFFECTS`.
-    """
-    return min(MOST_EFFECTS, max(FEWEST_EFFECTS, isqrt(MOST_NUMBERS // (1 + classes))))
 
 
 def together(effects: Float[np.ndarray, "n p"], most: int) -> Float[np.ndarray, "n q"]:

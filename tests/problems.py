@@ -266,11 +266,14 @@ def random_evidence(n: int, seed: int, count: int = 7, d: int = 4) -> Evidence:
     prediction = outputs.argmax(1)
     centres = 2 * fixed.normal(size=(d, count))
     common = rng.normal(size=(n, 2)) @ fixed.normal(size=(2, count))
+    attributions = centres[prediction] + common + 0.2 * rng.normal(size=(n, count))
+    strengths = 1 - rng.random((n, count))
     return Evidence(
         outputs=outputs,
         prediction=prediction,
-        attributions=centres[prediction] + common + 0.2 * rng.normal(size=(n, count)),
-        active=rng.random((n, count)) < np.linspace(0, 0.9, count),
+        attributions=attributions,
+        strengths=strengths,
+        active=strengths > 1 - np.linspace(0, 0.9, count),
         masked=outputs + 0.1 * rng.normal(size=(n, d)),
         without_residual=outputs + 0.01 * rng.normal(size=(n, d)),
         input_effects=centres[prediction, :3] @ fixed.normal(size=(3, 5)) + rng.normal(size=(n, 5)),

@@ -11,9 +11,9 @@ from torch.nn.functional import linear, relu
 
 from apd import Target
 from apd.hooks import capture
+from apd.output_gradients import DIRECTIONS, fixed_directions
 from apd.strength import Backward, Forward, Projected, row_strengths, strength_of
 from apd.strength.affine import nonlinear_calls, stages
-from apd.strength.backward import MOST_PASSES, PROJECTIONS, fixed_directions
 from apd.strength.maps import Linear
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -235,13 +235,13 @@ def test_strengths_of_rows_are_exact_for_few_outputs(name):
 
 def test_strengths_of_rows_with_many_outputs_are_projections_that_stay_the_same():
     """Of a linear layer the effects of components are their products with the input."""
-    draw, d = numbers(88), MOST_PASSES + 5
+    draw, d = numbers(88), DIRECTIONS + 5
     x = draw(9, 6)
     target = Target.of(Formula(lambda net, x: linear(x, net.a), a=draw(d, 6)), x)
     components = random_components(target, 7, 2, draw)
     weights = torch.einsum("cmo,cmi->coi", components.factors["a"].U, components.factors["a"].V)
     effects = torch.einsum("coi,ni->nco", weights, x)
-    directions = fixed_directions(d).double()
+    directions = fixed_directions(d)
     expected = torch.stack([(effects @ way).square() for way in directions]).sum(0).div(d).sqrt()
     for rows in (slice(0, 9), slice(4, 5)):
         outputs, captures = capture(target, x[rows])
@@ -249,12 +249,35 @@ def test_strengths_of_rows_with_many_outputs_are_projections_that_stay_the_same(
         torch.testing.assert_close(found, expected[rows], **TOLERANCE)
 
 
-def test_fixed_directions_are_the_outputs_or_eight_of_random_signs():
-    assert torch.equal(fixed_directions(MOST_PASSES), torch.eye(MOST_PASSES))
+def test_fixed_directions_are_the_outputs_or_random_signs():
+    assert torch.equal(fixed_directions(DIRECTIONS), torch.eye(DIRECTIONS, dtype=torch.float64))
     many = fixed_directions(500)
-    assert many.shape == (PROJECTIONS, 500)
-    assert torch.equal(many, fixed_directions(500))
-    torch.testing.assert_close(many.abs(), torch.full((PROJECTIONS, 500), PROJECTIONS**-0.5))
-    assert (many.sign().mean(1).abs() < 0.15).all()
-    products = many @ many.T * PROJECTIONS / 500
-    assert (products - torch.eye(PROJECTIONS)).abs().max() < 0.15
+    assert many.shape == (DIRECTIONS, 500)
+    torch.testing.assert_close(many.abs(), torch.full_like(many, DIRECTIONS**-0.5))
+    assert (many.sign().mean(1).abs() < 0.2).all()
+    products = many @ many.T * DIRECTIONS / 500
+    eye = torch.eye(DIRECTIONS, dtype=torch.float64)
+    assert (products - eye).abs().max() < 0.2
+
+
+def test_fixed_directions_are_those_that_saved_detectors_were_fitted_along():
+    """Drawn by torch 2.13."""
+    signs = (fixed_directions(33) > 0).int().tolist()
+    assert "".join(map(str, signs[0])) == "011011111110010000010110011110101"
+    assert "".join(map(str, signs[-1])) == "001000110101011010100100010100010"
+
+
+@pytest.mark.parametrize("outputs", [2, 10, DIRECTIONS, DIRECTIONS + 8])
+def test_strengths_of_a_row_are_the_same_bit_for_bit_wherever_it_stands(outputs):
+    draw = numbers(89)
+    x = draw(64, 6).float()
+    module = nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, outputs)).requires_grad_(False)
+    target = Target.of(module, x)
+    components = random_components(target, 7, 2, lambda *shape: draw(*shape).float())
+
+    def strengths(rows: torch.Tensor) -> torch.Tensor:
+        return row_strengths(*capture(target, rows), components)
+
+    found = strengths(x)
+    for places in (1, 13, 40):
+        assert torch.equal(strengths(x.roll(places, 0)).roll(-places, 0), found)

@@ -14,7 +14,7 @@ from torch import nn
 
 import apd
 from apd.errors import TargetError
-from apd.strength.backward import MOST_PASSES, fixed_directions
+from apd.output_gradients import DIRECTIONS, fixed_directions
 from apd.to_onnx import RULES, Network, Writer
 from apd.to_onnx.rules.rule import LAYOUT
 
@@ -92,7 +92,7 @@ def wide() -> nn.Module:
     return Formula(
         lambda net, x: F.linear(F.relu(F.linear(x, net.first)), net.last),
         first=draw(7, 6),
-        last=draw(MOST_PASSES + 3, 7),
+        last=draw(DIRECTIONS + 3, 7),
     )
 
 

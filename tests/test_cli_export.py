@@ -70,7 +70,7 @@ def here(tmp_path, monkeypatch, capsys):
 
 def decided(detector: mad.Detector, x: np.ndarray) -> np.ndarray:
     """The rows on which no component is within rounding of the strength from which it is active."""
-    strength = detector.decomposition.explain(x, detector.explains).strengths
+    strength = detector.evidence(x).strengths
     return (np.abs(strength / float(detector.profile.threshold) - 1) > 1e-5).all(1)
 
 

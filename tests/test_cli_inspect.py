@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 
-import numpy as np
 import oracles
 import pytest
 import torch
@@ -136,7 +135,7 @@ def test_a_run_as_json_is_what_the_detector_knows(inspected):
     )
     for component in said["components"]:
         c = component["component"]
-        strength = np.abs(evidence.attributions[:, c])
+        strength = evidence.strengths[:, c]
         assert strength[component["strongest_inputs"]].tolist() == sorted(strength)[:-4:-1]
         assert component["rate"] == detector.rates[c]
 

@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal, norm
 from sklearn.model_selection import KFold
 
 from mad.codes import GaussianCode, WideCode
+from mad.codes.gaussian import most_coordinates
 from mad.codes.spread import common_scale, own_scales
 from mad.predicted import Predicted
 
@@ -74,6 +75,17 @@ def test_classes_too_small_for_a_covariance_share_one(data):
     z = data[0][:24]
     code = GaussianCode.fit(z, Predicted.certain(np.zeros(24, dtype=int), 2))
     assert code.precision.shape == (1, D, D)
+
+
+def test_as_many_coordinates_as_leave_every_large_class_its_own_covariance(data, monkeypatch):
+    z, predicted = data
+    monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 4 * (D - 1) ** 2)
+    assert most_coordinates(predicted) == D - 1
+    assert GaussianCode.fit(z[:, 1:], predicted).precision.shape == (4, D - 1, D - 1)
+    monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 4 * D**2 - 1)
+    assert most_coordinates(predicted) == D - 1
+    few = predicted.rows(np.arange(24))
+    assert most_coordinates(few) == math.isqrt(4 * D**2 - 1)
 
 
 def test_classes_share_one_where_their_own_would_be_too_many_numbers(data, monkeypatch):

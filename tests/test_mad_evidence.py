@@ -8,15 +8,7 @@ import torch
 from problems import random_evidence
 
 import apd
-from mad.codes.gaussian import MOST_NUMBERS
-from mad.evidence import (
-    Evidence,
-    concatenate,
-    gather,
-    most_effects,
-    strength_threshold,
-    together,
-)
+from mad.evidence import Evidence, concatenate, gather, strength_threshold, together
 
 
 @pytest.mark.parametrize("active", [0.01, 0.3, 1.0, 2.5, 6.9, 7.0, 50.0])
@@ -48,6 +40,7 @@ def test_gathering_asks_the_decomposition(small_run, explain):
     assert active.any()
     assert not active.all()
     assert np.array_equal(evidence.active, active)
+    assert np.array_equal(evidence.strengths, strengths)
     assert np.array_equal(evidence.outputs, outputs)
     assert evidence.prediction.tolist() == [row.tolist().index(max(row)) for row in outputs]
     assert np.array_equal(evidence.attributions, attributions)
@@ -74,23 +67,3 @@ def test_many_effects_are_told_in_runs(most, length):
     for n in range(5):
         runs = [effects[n, j : j + length].sum() for j in range(0, 11, length)]
         np.testing.assert_allclose(found[n], runs)
-
-
-def test_effects_are_as_many_as_leave_every_class_a_covariance_of_its_own():
-    for classes in range(2, 1000):
-        most = most_effects(classes)
-        assert (1 + classes) * most**2 <= MOST_NUMBERS
-        assert most == 512 or (1 + classes) * (most + 1) ** 2 > MOST_NUMBERS
-    assert (most_effects(10), most_effects(100), most_effects(50_000)) == (512, 203, 64)
-
-
-@pytest.mark.parametrize(("classes", "told"), [(10, 300), (100, 200)])
-def test_an_input_of_many_coordinates_is_told_in_runs_where_classes_are_many(classes, told):
-    draw = torch.Generator().manual_seed(0)
-    model = torch.nn.Linear(600, classes, bias=False)
-    x = torch.randn(40, 600, generator=draw)
-    run = apd.decompose(model, x, apd.Config(components=3, steps=1, batch_size=4))
-    found = gather(run, x.numpy(), 1, 0.5).input_effects
-    each = x * model.weight[1].detach()
-    runs = each.reshape(40, told, 600 // told).sum(2)
-    np.testing.assert_allclose(found, runs.numpy(), rtol=1e-4, atol=1e-4)

@@ -1,5 +1,6 @@
 """The exported account is the account: every term, the total and the p-value, in onnxruntime."""
 
+import sys
 from dataclasses import fields, replace
 
 import numpy as np
@@ -163,10 +164,11 @@ def test_attributions_are_about_the_output_that_is_explained(detector, explain):
 
 
 def test_many_effects_are_in_the_runs_that_the_scorer_has_them_in(detector, monkeypatch):
-    """Five coordinates, of which three are told apart."""
-    monkeypatch.setattr("mad.evidence.FEWEST_EFFECTS", 1)
-    monkeypatch.setattr("mad.evidence.MOST_EFFECTS", 3)
+    """Five coordinates are three in the evidence, and two where there is no room for more."""
+    monkeypatch.setattr(sys.modules["mad.export.scorer"], "MOST_EFFECTS", 3)
+    monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 6)
     profile = profile_of(in_runs(drawn(90, 1)[0]))
+    assert profile.scores["input_bits"].coordinates == 2
     evidence, effects = drawn(60, 3)
     expected = profile.account_of(in_runs(evidence)).terms["input_bits"]
     other = Scorer(**{**vars(detector), "profile": profile})

@@ -285,8 +285,15 @@ def test_a_direction_is_an_image_in_the_shape_of_an_input_or_its_own_and_neurons
     v = numbers(37)(25).numpy()
     assert direction(v, (25,)) == direction(v, (1, 5, 5))
     assert direction(v, (25,)).kind == "image"
-    assert direction(v.reshape(5, 5), (9,)) == direction(v, (5, 5))
     assert direction(v, (36,)).kind == "series"
+
+
+def test_a_patch_is_the_image_of_its_strongest_channel():
+    v = numbers(38)(16, 3, 5).numpy()
+    v[11] *= 9
+    assert direction(v, (1, 28, 28)) == direction(v[11], (3, 5))
+    assert direction(v[:, :1, :1], (1, 28, 28)).kind == "series"
+    assert direction(v[:, :1], (1, 28, 28)).kind == "series"
 
 
 def test_the_tally_is_that_of_all_parts(gathered, result):

@@ -73,7 +73,7 @@ def made(small_run) -> Report:
         Flagging(alpha=ALPHA, fdr=None),
         detector=detector,
         x=dict(enumerate(inputs)),
-        directing=lambda c: Directed(HOSTILE, np.arange(36.0).reshape(6, 6) - c, np.arange(5.0)),
+        directing=lambda c: Directed(HOSTILE, np.arange(36.0).reshape(1, 6, 6) - c, np.arange(5.0)),
         provenance={HOSTILE: HOSTILE},
         left_out=[HOSTILE],
     )

@@ -229,6 +229,21 @@ def test_input_bits_are_a_code_of_the_shares_of_what_came_in_given_the_predictio
     assert np.median(score.bits(swapped).total) > np.median(score.bits(reference).total)
 
 
+def test_input_bits_tell_fewer_coordinates_apart_where_classes_are_many(fresh, monkeypatch):
+    """Three of five, so that every large class has room for a covariance of its own."""
+    reference = random_evidence(200, seed=5)
+    large = sum(count >= 25 for count in np.bincount(reference.prediction))
+    assert large > 1
+    monkeypatch.setattr("mad.codes.gaussian.MOST_NUMBERS", 16 * (1 + large) - 1)
+    score = InputBits.fit(reference, RANKS)
+    assert score.coordinates == 3
+    assert len(score.code.precision) == 1 + large
+    runs = [[row[0] + row[1], row[2] + row[3], row[4]] for row in fresh.input_effects]
+    told = replaced(fresh, input_effects=np.array(runs))
+    np.testing.assert_allclose(score.bits(fresh).total, score.bits(told).total)
+    assert (score.bits(fresh).total > 0).all()
+
+
 def test_where_nothing_comes_in_input_bits_are_finite(reference, fresh):
     nothing = np.zeros_like(fresh.input_effects)
     score = InputBits.fit(reference, RANKS)

@@ -12,17 +12,16 @@ from torch import Tensor
 from apd.attribution import projected_attributions, rms_attributions, squared_effects
 from apd.components import Components
 from apd.hooks import Capture, capture
-from apd.output_gradients import random_signs
+from apd.output_gradients import fixed_directions, random_signs
 from apd.strength.strength import Strength
-
-MOST_PASSES = 64
-PROJECTIONS = 8
 
 
 def row_strengths(
     outputs: Float[Tensor, "n d"], captures: Sequence[Capture], components: Components
 ) -> Float[Tensor, "n C"]:
-    """Strengths of which every row is a function of that row alone, along `fixed_directions`.
+    """Strengths of which every row is a function of that row alone.
+
+    Those of `rms_attributions` up to `DIRECTIONS` outputs, and else along `fixed_directions`.
 
     Args:
         outputs: the target's outputs, from `apd.hooks.capture`.
@@ -32,18 +31,6 @@ def row_strengths(
     n, d = outputs.shape
     directions = fixed_directions(d).to(outputs)[:, None].expand(-1, n, -1)
     return (squared_effects(outputs, captures, components, directions) / d).sqrt()
-
-
-def fixed_directions(d: int) -> Float[Tensor, "k d"]:
-    """Along which to add up squared effects on d outputs, the same whatever the inputs.
-
-    Those of the outputs themselves; of more than `MOST_PASSES`, `PROJECTIONS` random ones, which
-    leave the sum what it is in the mean (`apd.attribution.projected_attributions`).
-    """
-    if d <= MOST_PASSES:
-        return torch.eye(d)
-    signs = random_signs(PROJECTIONS, torch.zeros(1, d), torch.Generator().manual_seed(0))
-    return signs[:, 0] / PROJECTIONS**0.5
 
 
 class Backward(Strength):

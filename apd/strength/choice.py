@@ -7,10 +7,13 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.strength.affine import stages
-from apd.strength.backward import MOST_PASSES, PROJECTIONS, Backward, Projected
+from apd.strength.backward import Backward, Projected
 from apd.strength.forward import Forward
 from apd.strength.strength import Strength
 from apd.target import Target
+
+MOST_PASSES = 64
+PROJECTIONS = 8
 
 
 def strength_of(

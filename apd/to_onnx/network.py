@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from apd.errors import TargetError
+from apd.output_gradients import fixed_directions
 from apd.run import Run
-from apd.strength.backward import fixed_directions
 from apd.to_onnx.parts import Parts, bias_of, parts_of
 from apd.to_onnx.rules import RULES
 from apd.to_onnx.steps import Step, Value, steps_of

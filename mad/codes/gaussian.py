@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isqrt
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -14,6 +15,17 @@ from mad.predicted import Predicted
 OWN_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9)
 FEWEST_ROWS = 25
 MOST_NUMBERS = 2**22
+
+
+def large_classes(predicted: Predicted) -> Int[np.ndarray, "large"]:
+    """The classes of enough rows for a covariance of their own."""
+    counts = np.bincount(predicted.label, minlength=predicted.classes)
+    return np.flatnonzero(counts >= FEWEST_ROWS)
+
+
+def most_coordinates(predicted: Predicted) -> int:
+    """Of how many coordinates every large class may have a covariance of its own."""
+    return isqrt(MOST_NUMBERS // (1 + len(large_classes(predicted))))
 
 
 @dataclass(frozen=True)
@@ -64,8 +76,7 @@ class GaussianCode:
             scales: the units of the coordinates, in which covariances are shrunk to alike ones.
             own_shares: what `own` may be.
         """
-        label, classes = predicted.label, predicted.classes
-        large = np.flatnonzero(np.bincount(label, minlength=classes) >= FEWEST_ROWS)
+        label, classes, large = predicted.label, predicted.classes, large_classes(predicted)
         own_ones = large if (1 + len(large)) * z.shape[1] ** 2 <= MOST_NUMBERS else large[:0]
         shares = own_shares if len(own_ones) else own_shares[:1]
         held_out = {own: np.empty(len(z)) for own in shares}

@@ -102,6 +102,14 @@ def scaled(g: Graph, values: str, factor: float) -> str:
     return g.call("Mul", values, g.constant(np.array(factor)))
 
 
+def together(g: Graph, effects: str, p: int, most: int) -> tuple[str, int]:
+    """`mad.evidence.together` of p effects, and how many they are then."""
+    length = -(-p // most)
+    filled = g.call("Pad", effects, g.constant(np.array([0, 0, 0, -p % length])))
+    runs = g.call("Reshape", filled, g.constant(np.array([0, -1, length])))
+    return g.call("ReduceSum", runs, g.constant(np.array([2])), keepdims=0), -(-p // length)
+
+
 def unless(g: Graph, finite: str, values: str) -> str:
     """NaN where the input is not finite."""
     return g.call("Where", finite, values, g.constant(np.array(np.nan)))

@@ -11,8 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from mad.evidence import most_effects
-from mad.export.graph import FLOAT, TRUTH, WHOLE, Graph, Network, Output, added, scaled, unless
+from mad.evidence import MOST_EFFECTS
+from mad.export.graph import (
+    FLOAT,
+    TRUTH,
+    WHOLE,
+    Graph,
+    Network,
+    Output,
+    added,
+    scaled,
+    together,
+    unless,
+)
 from mad.export.p_values import p_values
 from mad.export.terms import Names, term_of
 from mad.profile import Profile
@@ -90,6 +101,7 @@ def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -
     effects = attributed(g, network, prediction, explain, network.input_effects)
     threshold = g.constant(profile.threshold.astype(g.dtype))
     active = g.call("GreaterOrEqual", network.strengths(), threshold)
+    runs, coordinates = together(g, effects, network.inputs, MOST_EFFECTS)
     return Names(
         outputs=network.outputs,
         prediction=prediction,
@@ -98,7 +110,8 @@ def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -
         active=active,
         masked=network.masked_outputs(g.cast(active)),
         without_residual=network.outputs_without_residual(),
-        input_effects=together(g, effects, network.inputs, most_effects(network.width)),
+        input_effects=runs,
+        coordinates=coordinates,
     )
 
 
@@ -106,14 +119,6 @@ def confidence(g: Graph, outputs: str) -> str:
     """`mad.predicted.Predicted.confidence`, a column."""
     probability = g.call("Softmax", g.cast(outputs, FLOAT), axis=1)
     return g.call("ReduceMax", probability, g.constant(np.array([1])))
-
-
-def together(g: Graph, effects: str, p: int, most: int) -> str:
-    """`mad.evidence.together` of p effects."""
-    length = -(-p // most)
-    filled = g.call("Pad", effects, g.constant(np.array([0, 0, 0, -p % length])))
-    runs = g.call("Reshape", filled, g.constant(np.array([0, -1, length])))
-    return g.call("ReduceSum", runs, g.constant(np.array([2])), keepdims=0)
 
 
 def attributed(

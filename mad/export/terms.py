@@ -11,7 +11,7 @@ from jaxtyping import Float
 from mad.codes import GaussianCode, TreeCode, WideCode
 from mad.codes.spread import LOG2_E
 from mad.errors import InputError
-from mad.export.graph import FLOAT, Graph, scaled, summed
+from mad.export.graph import FLOAT, Graph, scaled, summed, together
 from mad.scores import (
     AttributionBits,
     DescriptionLength,
@@ -25,7 +25,10 @@ from mad.scores.input_bits import TINY
 
 
 class Names(NamedTuple):
-    """The values of a graph that hold what `mad.evidence.Evidence` and its `predicted` do."""
+    """The values of a graph that hold what `mad.evidence.Evidence` and its `predicted` do.
+
+    `coordinates` is how many input effects there are.
+    """
 
     outputs: str
     prediction: str
@@ -35,6 +38,7 @@ class Names(NamedTuple):
     masked: str
     without_residual: str
     input_effects: str
+    coordinates: int
 
 
 class Term(NamedTuple):
@@ -68,7 +72,8 @@ def attribution_bits(g: Graph, score: AttributionBits, evidence: Names) -> Term:
 
 def input_bits(g: Graph, score: InputBits, evidence: Names) -> Term:
     """The Gaussian code of what came in, given the prediction."""
-    effects = g.cast(evidence.input_effects, FLOAT)
+    each = g.cast(evidence.input_effects, FLOAT)
+    effects, _ = together(g, each, evidence.coordinates, score.coordinates)
     whole = g.call("ReduceSum", g.call("Abs", effects), g.constant(np.array([1])))
     shares = g.call("Div", effects, g.call("Max", whole, g.constant(np.array(TINY))))
     return Term(gaussian(g, score.code, shares, evidence).total)

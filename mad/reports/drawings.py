@@ -45,15 +45,20 @@ def direction(
     """A drawing of a direction that is read, with 0 in the middle of an image's colours.
 
     Args:
-        v: the direction; one without rows is a series, as the order of neurons tells nothing.
-        shape: of an input, in which it is drawn where it has as many numbers.
+        v: the direction, or a patch of channels that is read wherever it fits.
+        shape: of an input, in which a direction is drawn where it has as many numbers; others are
+            series, as the order of neurons tells nothing.
         side: the largest height and width of an image.
     """
-    if v.size == np.prod(shape):
-        plane = as_plane(v.reshape(shape).squeeze())
-    else:
-        plane = as_plane(v) if v.ndim > 1 else None
+    plane = as_plane(v.reshape(shape).squeeze()) if v.size == np.prod(shape) else patch(v)
     return image(plane, side, signed=True) if plane is not None else series(v)
+
+
+def patch(v: Float[np.ndarray, "*own"]) -> Float[np.ndarray, "h w"] | None:
+    """The channel of a patch that counts for most, or None where there are rows of nothing."""
+    if v.ndim != 3 or min(v.shape[1:]) == 1:
+        return None
+    return v[np.square(v).sum((1, 2)).argmax()]
 
 
 def as_plane(x: NDArray[Any]) -> Float[np.ndarray, "h w"] | None:

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from mad.codes import GaussianCode
+from mad.codes.gaussian import most_coordinates
 from mad.codes.spread import common_scale
-from mad.evidence import Evidence
+from mad.evidence import Evidence, together
 from mad.scores.score import Bits, Score
 
 TINY = 1e-30
@@ -27,7 +28,8 @@ class InputBits(Score):
     A class has the covariance of its own shares alone: what the others are read off would make room
     for whatever a changed input of this one is read off. All coordinates are in one unit, so that
     one that the reference hardly read counts for as much as it matters to the prediction, and not
-    for being new.
+    for being new. Where classes are so many that not all can have a covariance of that many
+    coordinates, consecutive ones count together (`mad.codes.gaussian.most_coordinates`).
     """
 
     code: GaussianCode
@@ -35,15 +37,26 @@ class InputBits(Score):
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> InputBits:
         """Fit the code to the reference's shares."""
-        z = shares(reference)
+        z = shares(reference, most_coordinates(reference.predicted))
         return cls(GaussianCode.fit(z, reference.predicted, common_scale, ITS_OWN))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
-        return Bits(self.code.bits(shares(evidence), evidence.predicted)[0])
+        z = shares(evidence, self.coordinates)
+        return Bits(self.code.bits(z, evidence.predicted)[0])
+
+    @property
+    def coordinates(self) -> int:
+        """How many there are."""
+        return self.code.means.shape[1]
 
 
-def shares(evidence: Evidence) -> Float[np.ndarray, "n q"]:
-    """Effects over the sum of their magnitudes, in float64; zero where there are none."""
-    effects = evidence.input_effects.astype(np.float64)
+def shares(evidence: Evidence, most: int) -> Float[np.ndarray, "n q"]:
+    """Effects over the sum of their magnitudes, in float64; zero where there are none.
+
+    Args:
+        evidence: of inputs.
+        most: how many there may be; consecutive ones are added up.
+    """
+    effects = together(evidence.input_effects.astype(np.float64), most)
     return effects / np.maximum(np.abs(effects).sum(1, keepdims=True), TINY)
