@@ -1,4 +1,4 @@
-"""Scoring: attributions to the predicted output and all terms, against the target itself."""
+"""Scoring: strengths, attributions to the predicted output and all terms, against the target."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from targets import Problem, frozen, gaussian_mlp
 from training import forward_operations, plain
 
 from apd import Run
+from apd.output_gradients import fixed_directions
 from apd.train import Step
 from apd.training import begin
 from cli.score import score
@@ -155,16 +156,20 @@ def bits_difference(ours: Detector, slow: Detector, x: np.ndarray) -> float:
 def operations(detector: Detector, problem: Problem, device: str) -> float:
     """Floating-point operations in the target's and components' products, per scoring.
 
-    Counted: a forward of the target, one backward of it to its activations, and a forward with the
-    components' sum in its weights' place; what every part of every component reads and the gradient
-    it meets; and the forward of the active pairs alone. The terms' own codes are not counted.
+    Counted: a forward of the target, a backward of it to its activations for the predicted output
+    and for every direction of the strengths, and a forward with the components' sum in its weights'
+    place; what every part of every component reads and the gradients it meets; and the forward of
+    the active pairs alone. The terms' own codes are not counted.
     """
-    run = detector.decomposition
+    run, network = detector.decomposition, problem.network(device)
+    passes = 1 + len(fixed_directions(network(problem.inputs(1, device)).shape[1]))
     parts = run.components.count * run.config.rank
     active = run.active * run.config.rank
-    total = 3.0 * forward_operations(problem.network(device), problem.inputs(SCORED, device))
+    total = (2.0 + passes) * forward_operations(network, problem.inputs(SCORED, device))
     for site in run.target.sites.values():
-        total += len(site.uses) * 2 * SCORED * (parts + active) * sum(site.shape)
+        o, i = site.shape
+        amounts = parts * (i + passes * o) + active * (i + o)
+        total += len(site.uses) * 2 * SCORED * amounts
     return total
 
 
