@@ -177,6 +177,34 @@ def test_it_answers_as_the_decomposition_does(name):
     assert_alike(got["components"], oracles.masked_outputs(problem, every))
 
 
+def test_the_same_call_is_written_once():
+    writer = Writer(SINGLE)
+    first = writer.call("ReduceSum", "x", writer.integers(1), keepdims=0)
+    assert writer.call("ReduceSum", "x", writer.integers(1), keepdims=0) == first
+    others = [
+        writer.call("ReduceSum", "x", writer.integers(1), keepdims=1),
+        writer.call("ReduceSum", "x", writer.integers(2), keepdims=0),
+        writer.call("ReduceSum", "y", writer.integers(1), keepdims=0),
+        writer.call("ReduceMean", "x", writer.integers(1), keepdims=0),
+        writer.calls("ReduceSum", 2, "x", writer.integers(1), keepdims=0)[0],
+    ]
+    assert len({first, *others}) == 6
+    content = writer.model({"x": (SINGLE, ("n", 2))}, {"z": (first, SINGLE, ("n",))}, {})
+    assert len(content.graph.node) == 2
+
+
+def test_what_components_read_is_written_once_for_all_outputs():
+    """The inputs meet the first weight and what its components read, once each."""
+    problem = network("mlp-2")
+    writer = Writer(SINGLE)
+    exported = Network(writer, run_of(problem), "x")
+    assert exported.width > 1
+    values = {"strengths": (exported.strengths(), SINGLE, ("n", problem.components.count))}
+    model = writer.model({"x": (SINGLE, ("n", *problem.x.shape[1:]))}, values, {})
+    met = [node.input[0] for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    assert met.count("x") == 2
+
+
 def test_every_rule_is_tried():
     called = {node.op for name in [*NAMES, *NETWORKS] for node in network(name).target.graph.nodes}
     assert set(RULES) - called < set(LAYOUT)

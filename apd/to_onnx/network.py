@@ -44,7 +44,6 @@ class Network:
             for use in run.target.uses
         }
         self._values = self._forward(self._steps, {})
-        self._gradients: dict[str, dict[str, str]] = {}
 
     @property
     def width(self) -> int:
@@ -136,14 +135,9 @@ class Network:
         return values
 
     def _backward(self, seed: str) -> dict[str, str]:
-        """The gradient at every value, by its name in the target, from that at the outputs.
-
-        It is written once for every seed.
-        """
-        if seed in self._gradients:
-            return self._gradients[seed]
+        """The gradient at every value, by its name in the target, from that at the outputs."""
         w = self._writer
-        gradients = self._gradients[seed] = {self._run.target.graph.output: seed}
+        gradients = {self._run.target.graph.output: seed}
         for step in reversed(self._steps):
             name, args = step.result.name, named(step.args, self._values)
             if name not in gradients:

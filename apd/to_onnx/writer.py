@@ -27,6 +27,7 @@ class Writer:
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self._nodes: list[onnx.NodeProto] = []
+        self._results: dict[tuple[str, int, tuple[str, ...], str], list[str]] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
     def call(self, op: str, *inputs: str, **attributes: Any) -> str:
@@ -38,9 +39,13 @@ class Writer:
         return self.calls(op, 1, *inputs, **attributes)[0]
 
     def calls(self, op: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
-        """Call an operator of several results."""
+        """Call an operator of several results; the same call again is no other one."""
+        call = (op, count, inputs, repr(sorted(attributes.items())))
+        if call in self._results:
+            return self._results[call]
         names = [f"{op}_{len(self._nodes)}_{k}" for k in range(count)]
         self._nodes.append(helper.make_node(op, inputs, names, **attributes))
+        self._results[call] = names
         return names
 
     def constant(self, value: NDArray[Any]) -> str:
