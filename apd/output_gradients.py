@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-DIRECTIONS = 32
+DIRECTIONS = 16
 NUMBERS_AT_ONCE = 2**21
 MOST_GRADIENTS = 2**25
 
