@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -186,13 +187,23 @@ def show(
     )
     console.say(screen, "")
     shown = list(METRICS)[: max(1, (screen.width - NAME_WIDTH) // METRIC_WIDTH)]
+    room = screen.width - len(shown) * METRIC_WIDTH
     screen.print(
         console.table(
             ("score", *(METRICS[metric] for metric in shown)),
-            ([name, *(in_words(row[metric]) for metric in shown)] for name, row in found.items()),
+            (
+                [folded(name, room), *(in_words(row[metric]) for metric in shown)]
+                for name, row in found.items()
+            ),
             words=0,
         )
     )
+
+
+def folded(name: str, width: int) -> str:
+    """A name in lines of at most so many letters, broken behind underscores."""
+    lines = wrap(name.replace("_", "_ "), width)
+    return "\n".join(line.replace(" ", "") for line in lines)
 
 
 def in_words(estimate: Estimate) -> str:

@@ -12,7 +12,7 @@ from torch import nn
 
 import apd
 import mad
-from cli.evaluate import METRICS
+from cli.evaluate import BASELINES, METRICS
 from cli.observation import observed
 
 TERMS = {"mask_bits", "description_length", "attribution_bits", "output_bits", "residual_bits"}
@@ -121,6 +121,9 @@ def test_scores_keep_their_names_in_a_narrow_terminal(evaluate, monkeypatch, wid
     assert head.startswith("score")
     assert [name for name in METRICS.values() if name in head] == list(METRICS.values())[:metrics]
     assert all(f"\n{name}" in out for name in TERMS)
+    firsts = [row.split(" ")[0] for row in rows if not row.startswith(" ")]
+    parts = {part for name in BASELINES for part in name.split("_")}
+    assert parts <= {part for first in firsts for part in first.split("_")}
 
 
 @pytest.mark.parametrize(
