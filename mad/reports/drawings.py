@@ -55,7 +55,7 @@ def direction(
 
 
 def patch(v: Float[np.ndarray, "*own"]) -> Float[np.ndarray, "h w"] | None:
-    """The channel of a patch that counts for most, or None where there are rows of nothing."""
+    """The channel of a patch that counts for most, or None of what has no rows and columns."""
     if v.ndim != 3 or min(v.shape[1:]) == 1:
         return None
     return v[np.square(v).sum((1, 2)).argmax()]
