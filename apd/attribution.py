@@ -8,6 +8,7 @@ uses of one site add up, and so do positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from jaxtyping import Float, Int
@@ -117,6 +118,6 @@ def squared_effects(
     total = outputs.new_zeros(len(outputs), components.count)
     places = [capture.y for capture in captures]
     for gradients in gradients_along(places, outputs, directions, max(w.numbers for w in ways)):
-        effects = [way(g) for way, g in zip(ways, gradients, strict=True)]
-        total += torch.stack(effects).sum(0).square().sum(0)
+        effects = (way(g) for way, g in zip(ways, gradients, strict=True))
+        total += reduce(Tensor.add_, effects).square_().sum(0)
     return total

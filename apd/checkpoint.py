@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -29,10 +30,11 @@ def is_unfinished(directory: Path) -> bool:
 
 def identity(target: Target, reference_fingerprint: str, config: Config) -> dict[str, str]:
     """What a checkpoint belongs to; training goes on only where all of it is the same."""
+    settings = config.model_dump(mode="json")
     return {
         "target": target.fingerprint,
         "reference": reference_fingerprint,
-        "settings": config.model_dump_json(),
+        **{f"setting {name!r}": json.dumps(value) for name, value in settings.items()},
     }
 
 

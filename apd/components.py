@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from apd.sites import Factors, Site
@@ -31,6 +31,13 @@ class Components:
     def tensors(self) -> list[Tensor]:
         """Every factor, U before V, in site order: what an optimiser moves."""
         return [tensor for factors in self.factors.values() for tensor in factors]
+
+    def living(self) -> Living:
+        """Those with weights at any site."""
+        held = [u.flatten(1).any(1) & v.flatten(1).any(1) for u, v in self.factors.values()]
+        places = torch.stack(held).any(0).nonzero().flatten()
+        own = {site: factors.of(places) for site, factors in self.factors.items()}
+        return Living(Components(own), places, self.count)
 
     def component(self, c: int) -> dict[str, Float[Tensor, "o i"]]:
         """P_c, the weights of one component."""
@@ -121,6 +128,25 @@ class Components:
         for site, sides in projections.items():
             for tensor, side in zip(self.factors[site], sides, strict=True):
                 tensor[chosen] = tensor[chosen] @ side
+
+
+@dataclass(frozen=True)
+class Living:
+    """The components that have weights at any site: all others are zero, whatever they are asked.
+
+    Attributes:
+        components: they alone.
+        places: which of all they are, in rising order.
+        count: C, how many all are.
+    """
+
+    components: Components
+    places: Int[Tensor, "alive"]
+    count: int
+
+    def among_all(self, x: Float[Tensor, "*n alive"]) -> Float[Tensor, "*n C"]:
+        """Their numbers at their places, and zero at the others'."""
+        return x.new_zeros(*x.shape[:-1], self.count).index_copy_(-1, self.places, x)
 
 
 def parallel_pairs(components: Components, cosine: float) -> list[tuple[int, int]]:

@@ -73,7 +73,7 @@ def gradients_along(
             and no more than `MOST_GRADIENTS` in all of the gradients.
     """
     fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
-    for some in directions.split(max(1, min(NUMBERS_AT_ONCE // numbers, fitting))):
+    for some in directions.split(max(1, min(NUMBERS_AT_ONCE // max(1, numbers), fitting))):
         yield gradients_at_once(places, outputs, some)
 
 

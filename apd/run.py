@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
 from apd.block import rows_at_once
+from apd.components import Living
 from apd.explanation import Explained, as_array, explain, explain_positions
 from apd.inputs import Arrays, pack
 from apd.masked import masked_outputs
@@ -90,9 +91,14 @@ class Run(Saved):
             are the root mean square over outputs in any case, along fixed random directions of them
             where they are many (`apd.output_gradients.fixed_directions`).
         """
+        living = self.living
         with self.threads(len(x)):
-            found = explain(self.target, self.components, self.target.prepare(x), output)
-            return Explained(*map(as_array, found))
+            found = explain(self.target, living.components, self.target.prepare(x), output)
+            whole = found._replace(
+                attributions=living.among_all(found.attributions),
+                strengths=living.among_all(found.strengths),
+            )
+            return Explained(*map(as_array, whole))
 
     def explain_positions(
         self, x: Shaped[np.ndarray, "n *shape"], output: str | int
@@ -105,8 +111,11 @@ class Run(Saved):
         """
         with self.threads(len(x)):
             prepared = self.target.prepare(x)
-            outputs, found = explain_positions(self.target, self.components, prepared, output)
-            return as_array(outputs), {places: as_array(part) for places, part in found.items()}
+            own = self.living.components
+            outputs, found = explain_positions(self.target, own, prepared, output)
+            return as_array(outputs), {
+                places: as_array(self.living.among_all(part)) for places, part in found.items()
+            }
 
     def pack(self, inputs: Arrays) -> Shaped[np.ndarray, "n *shape"]:
         """Inputs by the names of the target's own as the rows of one array, as all else takes them.
@@ -120,10 +129,12 @@ class Run(Saved):
         self, x: Shaped[np.ndarray, "n *shape"], mask: Bool[np.ndarray, "n C"]
     ) -> Float[np.ndarray, "n d"]:
         """f(x; kappa(x)): each input run on the components its mask names, and nothing else."""
-        pairs = Pairs.dense(torch.from_numpy(mask).to(self.target.device), self.target.dtype)
+        living = self.living
+        on = torch.from_numpy(mask).to(self.target.device)[:, living.places]
+        pairs = Pairs.dense(on, self.target.dtype)
         with torch.no_grad(), self.threads(len(x)):
             return as_array(
-                masked_outputs(self.target, self.components, self.target.prepare(x), pairs)
+                masked_outputs(self.target, living.components, self.target.prepare(x), pairs)
             )
 
     def outputs_without_residual(
@@ -165,6 +176,11 @@ class Run(Saved):
     def threads(self, rows: int) -> AbstractContextManager[None]:
         """The number of threads worth using for that many inputs at a time."""
         return threads_for(self.target, self.components.count * self.config.rank, rows)
+
+    @cached_property
+    def living(self) -> Living:
+        """The components that are worked with; the others contribute nothing."""
+        return self.components.living()
 
     @cached_property
     def without_residual(self) -> Target:

@@ -33,7 +33,7 @@ def inspect(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a run's settings, sites, losses and components.
+    """Show what a run found and how well, its components, losses and settings.
 
     Activity is that of the trusted inputs the run has profiled. The strongest inputs of a component
     are those whose outputs it affects most, by their row among these: `mad.load(RUN).profiled`.
@@ -56,15 +56,9 @@ def inspect(
         put(told(found, detector))
     console = screen()
     say(console, str(run), "bold")
-    facts(console, settings_of(found))
+    facts(console, use(found, detector))
     say(console, "\nSites", "bold")
     console.print(table(("shape", "residual", "site"), site_rows(found), words=-1))
-    say(console, "\nLosses", "bold")
-    console.print(
-        table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
-    )
-    say(console, "\nUse", "bold")
-    facts(console, use(found, detector))
     say(console, "\nComponents", "bold")
     sites = list(shares)[:SITES_SHOWN]
     console.print(
@@ -76,6 +70,12 @@ def inspect(
     )
     if len(shares) > SITES_SHOWN:
         say(console, f"{len(shares) - SITES_SHOWN} more sites are not shown.")
+    say(console, "\nLosses", "bold")
+    console.print(
+        table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
+    )
+    say(console, "\nSettings", "bold")
+    facts(console, settings_of(found))
     truth = recovery_of(found, toy)
     if truth is not None:
         say(console, "\nAgainst the known mechanisms", "bold")

@@ -13,9 +13,10 @@ tokens     5  6          7   1, 3  11 ids -> 4 -> 8 -> 9, pooled  all three weig
 unembed    5  3          6   1, 2  7 ids -> 4 -> 7, tied          both weights
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -250,6 +251,16 @@ def random_components(
             for name, site in target.sites.items()
         }
     )
+
+
+def with_zero_components(problem: Problem, zero: Iterable[int]) -> Problem:
+    """The same with some components that are zero: their U is, of others their V."""
+    components = Components(
+        {site: Factors(u.clone(), v.clone()) for site, (u, v) in problem.components.factors.items()}
+    )
+    for factors, c in product(components.factors.values(), zero):
+        factors[c % 2][c] = 0
+    return replace(problem, components=components)
 
 
 def random_mask(n: int, count: int) -> Tensor:

@@ -8,7 +8,14 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from problems import Formula, Problem, make_problem, numbers, random_mask
+from problems import (
+    Formula,
+    Problem,
+    make_problem,
+    numbers,
+    random_mask,
+    with_zero_components,
+)
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -114,6 +121,25 @@ def test_masked_outputs_are_those_of_the_active_components(case):
     run, seen, _ = case
     mask = random_mask(9, 11)
     close(run.masked_outputs(seen.x.numpy(), mask.numpy()), oracles.masked_outputs(seen, mask))
+
+
+@pytest.mark.parametrize("name", ["mlp-2", "tms-1", "positions-1", "conv-3", "tokens-3"])
+@pytest.mark.parametrize("zero", [(0, 3), (1, 2, 4), range(20)])
+def test_components_that_are_zero_contribute_nothing_and_the_others_as_ever(name, zero):
+    problem = make_problem(name)
+    C = problem.components.count
+    problem = with_zero_components(problem, [c for c in zero if c < C])
+    rows = torch.arange(2)
+    run = apd.Run(problem.target, problem.components, Config(), rows, rows, "reference", [])
+    x = problem.x.numpy()
+    effects = oracles.effects(problem).sum(1)
+    found, (_, at_positions) = run.explain(x, 2), run.explain_positions(x, 2)
+    close(found.attributions, effects[..., 2])
+    close(found.strengths, effects.square().mean(2).sqrt())
+    summed = [part.reshape(len(x), -1, C).sum(1) for part in at_positions.values()]
+    close(sum(summed), effects[..., 2])
+    mask = random_mask(len(x), C)
+    close(run.masked_outputs(x, mask.numpy()), oracles.masked_outputs(problem, mask))
 
 
 def test_outputs_without_residual_are_those_of_all_components(case):
@@ -501,8 +527,8 @@ def test_a_checkpoint_is_one_safetensors_file(halfway):
 @pytest.mark.parametrize(
     ("part", "change"),
     [
-        ("settings", {"seed": 4}),
-        ("settings", {"steps": 80}),
+        ("setting 'seed'", {"seed": 4}),
+        ("setting 'steps'", {"steps": 80}),
         ("reference", {"x": numbers(121)(150, 5)}),
         ("reference", {"x": numbers(120)(150, 5)[:149]}),
         ("target", {"name": "partial-1"}),

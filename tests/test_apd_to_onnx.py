@@ -9,7 +9,16 @@ import oracles
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import FLOAT, Formula, Problem, make_problem, numbers, random_components, random_mask
+from problems import (
+    FLOAT,
+    Formula,
+    Problem,
+    make_problem,
+    numbers,
+    random_components,
+    random_mask,
+    with_zero_components,
+)
 from torch import nn
 
 import apd
@@ -162,7 +171,17 @@ def assert_alike(got: np.ndarray, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("name", [*NAMES, *NETWORKS])
 def test_it_answers_as_the_decomposition_does(name):
-    problem = network(name)
+    assert_answers(network(name))
+
+
+@pytest.mark.parametrize("name", ["mlp-2", "conv-3", "two directions"])
+@pytest.mark.parametrize("zero", [(0, 3), (1, 2, 4, 6)])
+def test_it_does_where_components_are_zero(name, zero):
+    assert_answers(with_zero_components(network(name), zero))
+
+
+def assert_answers(problem: Problem) -> None:
+    """All that is asked of an exported network, beside the oracles."""
     mask = random_mask(len(problem.x), problem.components.count)
     got = evaluated(problem, mask)
     effects = oracles.effects(problem).sum(1)

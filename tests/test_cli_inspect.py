@@ -149,7 +149,7 @@ def test_a_run_for_people_names_what_it_used_and_where_it_is_strongest(inspected
     assert f"{said['dead']} of 8" in out
     first = ", ".join(map(str, said["components"][0]["strongest_inputs"]))
     assert first in out
-    losses = out[out.index("Losses") : out.index("Use")].splitlines()
+    losses = out[out.index("Losses") : out.index("Settings")].splitlines()
     assert [int(line.split()[0]) for line in losses[2:] if line.strip()] == [
         *(1, 3, 6, 8, 11, 13, 15, 18, 20)
     ]

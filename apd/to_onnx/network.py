@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from apd.errors import TargetError
 from apd.output_gradients import fixed_directions
 from apd.run import Run
@@ -39,9 +41,9 @@ class Network:
         self._steps = steps_of(run.target)
         check_operators(self._steps)
         by_name = {step.result.name: step for step in self._steps}
+        factors = run.living.components.factors
         self._parts = {
-            use.node: parts_of(use, by_name[use.node], run.components.factors[use.site])
-            for use in run.target.uses
+            use.node: parts_of(use, by_name[use.node], factors[use.site]) for use in run.target.uses
         }
         self._values = self._forward(self._steps, {})
 
@@ -66,29 +68,21 @@ class Network:
         Args:
             seed: how much of every output is explained, [n, d].
         """
-        w = self._writer
-        gradients = self._backward(seed)
-        effects = [
-            parts.effects(w, self._values[parts.step.args[0].name], gradients[node])
-            for node, parts in self._parts.items()
-        ]
-        total = effects[0]
-        for effect in effects[1:]:
-            total = w.call("Add", total, effect)
-        return total
+        return self._among_all(self._effects(seed))
 
     def strengths(self) -> str:
         """By which components are active, [n, C] (`apd.strength.row_strengths`)."""
         w = self._writer
         shape = w.call("Shape", self.outputs)
         effects = [
-            self.attributions(w.call("Expand", w.number(direction[None]), shape))
+            self._effects(w.call("Expand", w.number(direction[None]), shape))
             for direction in fixed_directions(self.width)
         ]
         total = w.call("Mul", effects[0], effects[0])
         for effect in effects[1:]:
             total = w.call("Add", total, w.call("Mul", effect, effect))
-        return w.call("Sqrt", w.call("Div", total, w.number(float(self.width))))
+        strengths = w.call("Sqrt", w.call("Div", total, w.number(float(self.width))))
+        return self._among_all(strengths)
 
     def input_effects(self, seed: str) -> str:
         """What came in through every coordinate of the inputs, [n, p].
@@ -107,10 +101,11 @@ class Network:
             mask: which, as ones and zeros [n, C].
         """
         w = self._writer
+        on = w.call("Gather", mask, w.integers(*self._run.living.places.tolist()), axis=1)
 
         def masked(parts: Parts) -> Substitute:
             def call(step: Step, args: Sequence[Any]) -> str:
-                y, bias = parts.masked(w, args[0], mask), bias_of(w, parts)
+                y, bias = parts.masked(w, args[0], on), bias_of(w, parts)
                 return y if bias is None else w.call("Add", y, bias)
 
             return call
@@ -122,6 +117,28 @@ class Network:
         """The outputs of all components together [n, d]."""
         steps = steps_of(self._run.without_residual)
         return self._forward(steps, {})[self._run.target.graph.output]
+
+    def _effects(self, seed: str) -> str:
+        """What every component that is not zero contributes."""
+        w = self._writer
+        gradients = self._backward(seed)
+        effects = [
+            parts.effects(w, self._values[parts.step.args[0].name], gradients[node])
+            for node, parts in self._parts.items()
+        ]
+        total = effects[0]
+        for effect in effects[1:]:
+            total = w.call("Add", total, effect)
+        return total
+
+    def _among_all(self, x: str) -> str:
+        """Numbers of the components that are not zero, and zero for the others, [n, C]."""
+        w, living = self._writer, self._run.living
+        alive = len(living.places)
+        column = torch.full((living.count,), alive)
+        column[living.places] = torch.arange(alive)
+        padded = w.call("Pad", x, w.integers(0, 0, 0, 1))
+        return w.call("Gather", padded, w.integers(*column.tolist()), axis=1)
 
     def _forward(self, steps: Sequence[Step], instead: Mapping[str, Substitute]) -> dict[str, str]:
         """Every value's name in the graph, by its name in the target."""
