@@ -20,7 +20,8 @@ def too_fine(alpha: float, finest: float) -> str | None:
         return None
     return (
         f"nothing can be flagged at alpha {alpha:g}, because the smallest p-value "
-        f"this calibration allows is {finest:.2g}"
+        f"this calibration allows is {finest:.2g}; "
+        f"it takes {ceil(1 / alpha) - 1:,} calibration inputs"
     )
 
 

@@ -194,4 +194,5 @@ def test_an_alpha_that_flags_nothing_is_warned_of(evaluate):
     code, _, err = evaluate("--alpha", "0.0001")
     assert code == 0
     assert "nothing can be flagged at alpha 0.0001" in err
+    assert "it takes 9,999 calibration inputs" in err  # 1 / (9,999 + 1) = 0.0001
     assert "nothing can be flagged" not in evaluate("--alpha", "0.1")[2]
