@@ -123,6 +123,13 @@ def test_where_every_class_is_large_no_p_value_is_finer_than_its_largest_class_a
     assert calibration.p_values(np.full(3, np.inf), np.arange(3)).min() == 1 / 26
 
 
+@pytest.mark.parametrize(("rare", "share"), [(18, 0.2), (19, 0.1)])
+def test_where_a_class_is_small_twice_as_many_may_be_flagged_per_class(rare, share):
+    bits, prediction = np.arange(40.0 + rare), np.repeat([0, 1], [40, rare])
+    assert PerClass.of(bits, prediction).flagged_at_most(0.1) == share
+    assert CALIBRATIONS["pooled"].of(bits, prediction).flagged_at_most(0.1) == 0.1
+
+
 @pytest.mark.parametrize("name", CALIBRATIONS)
 def test_no_inputs_have_no_p_values(scores, classes, name):
     nothing = np.zeros(0), np.zeros(0, dtype=int)
