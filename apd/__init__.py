@@ -3,8 +3,8 @@
     run = apd.decompose(target, reference)     # an nn.Module and inputs you trust
     run.save("runs/mine"); apd.load("runs/mine")
 
-Read on in `decomposition` (the whole way round), `train` (one step), `attribution`, `sites`,
-`target`.
+Read on in `decomposition` (the whole way round), `training` (how components are found), `run` (what
+is asked of them), `attribution`, `sites`, `target`.
 """
 
 from apd import recovery
@@ -21,12 +21,12 @@ from apd.errors import (
     TargetError,
 )
 from apd.estimate import Estimate, estimate
-from apd.factory import load_factory
-from apd.pt2 import load_exported
+from apd.from_torch.factory import load_factory
+from apd.from_torch.pt2 import load_exported
 from apd.run import Run, load
 from apd.store import is_run
 from apd.target import Target
-from apd.train import Step
+from apd.training.train import Step
 
 __all__ = [
     "ApdError",

@@ -13,12 +13,12 @@ from torch import Tensor
 from apd.config import Config
 from apd.errors import RunError
 from apd.files import read_metadata, read_tensors, write_tensors
-from apd.optimiser import Moments
-from apd.sparsity import Sparsity
 from apd.store import components_from, factor_tensors, history_tensor, is_run, steps_from
 from apd.target import Target
-from apd.train import Step
-from apd.training import Attempt, Training
+from apd.training.optimiser import Moments
+from apd.training.sparsity import Sparsity
+from apd.training.state import Attempt, Training
+from apd.training.train import Step
 
 CHECKPOINT = "checkpoint.safetensors"
 

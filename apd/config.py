@@ -21,12 +21,12 @@ class Config(BaseModel):
         components: C, how many components to start with, more than there are mechanisms; None: two
             and a half times the widest site's larger dimension, at least 50 and at most 200.
         rank: the most a component's rank may be at one site.
-        objective: how training asks for few components (`apd.objectives`): batch-topk, sample-topk
-            and exact-k choose them, lp penalises the attributions of all.
+        objective: how training asks for few components (`apd.training.objectives`): batch-topk,
+            sample-topk and exact-k choose them, lp penalises the attributions of all.
         active: components an input uses on average while mechanisms separate, the batch top-k's k
-            over the batch size; None: found (`apd.sparsity`). The objective lp has no k.
+            over the batch size; None: found (`apd.training.sparsity`). The objective lp has no k.
         steps: optimiser steps.
-        batch_size: inputs per step, or as many as fit into memory (`apd.sizing`).
+        batch_size: inputs per step, or as many as fit into memory (`apd.training.sizing`).
         learning_rate: the schedule's peak, in lengths of a typical mechanism's vectors per step.
         warmup: share of training in which the learning rate rises to its peak.
         search: share of the steps that look for k, after which the components start again; the
@@ -57,7 +57,7 @@ class Config(BaseModel):
         sites: which weights to decompose, dotted names with shell wildcards; those after a "!" are
             left whole.
         output: which of a network's outputs is meant, where it has several or a sequence of them:
-            "logits", "1", "logits[0]" (`apd.outputs`).
+            "logits", "1", "logits[0]" (`apd.from_torch.outputs`).
         decompose: share of the reference used to decompose; the rest profiles and calibrates.
         seed: fixes the initial components, the rows and the batches.
     """

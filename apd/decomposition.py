@@ -19,8 +19,8 @@ from apd.setup import set_up
 from apd.store import claim
 from apd.target import Target
 from apd.threads import threads_for
-from apd.train import Step, train
-from apd.training import begin
+from apd.training.state import begin
+from apd.training.train import Step, train
 
 CHECKPOINT_EVERY_S = 5.0
 

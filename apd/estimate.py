@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from apd.config import Config
 from apd.inputs import Arrays
 from apd.setup import set_up
-from apd.sizing import memory
 from apd.target import Target
 from apd.threads import threads_for
-from apd.train import train
-from apd.training import begin
+from apd.training.sizing import memory
+from apd.training.state import begin
+from apd.training.train import train
 
 STEPS = 4
 

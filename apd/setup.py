@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from apd.config import Config
 from apd.inputs import Arrays
 from apd.reference import check_reference, first_rows, tensors_of, training_rows
-from apd.sizing import sized
 from apd.target import Target
+from apd.training.sizing import sized
 
 
 class Setup(NamedTuple):

@@ -27,7 +27,7 @@ from apd.files import read_json, read_tensors, reason, write_json, write_tensors
 from apd.graph import Graph
 from apd.sites import Factors, find_sites
 from apd.target import Target
-from apd.train import Step
+from apd.training.train import Step
 
 FORMAT = "apd run"
 FORMAT_VERSION = 2

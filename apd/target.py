@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from apd.adapted import Example
-from apd.checks import check_outputs, check_uses
 from apd.errors import TargetError
+from apd.from_torch.adapted import Example
+from apd.from_torch.checks import check_outputs, check_uses
+from apd.from_torch.trace import trace
 from apd.graph import CONSTANTS, Graph, Handler
 from apd.inputs import Arrays, pack
 from apd.sites import Site, Use, find_sites
-from apd.trace import trace
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Target:
             patterns: which parameters to decompose, by dotted name with shell wildcards; buffers
                 stay whole.
             output: which of the module's outputs is meant, where there are several, and at which
-                position, where not at the last: "logits", "1", "logits[0]" (`apd.outputs`).
+                position, where not at the last: "logits", "1", "logits[0]"
+                (`apd.from_torch.outputs`).
 
         Raises:
             TargetError: the module cannot be followed, a weight cannot be decomposed or is not

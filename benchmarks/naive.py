@@ -20,9 +20,9 @@ from torch import Tensor
 
 from apd import Run
 from apd.explanation import Explained, as_array
-from apd.masks import batch_topk
 from apd.output_gradients import fixed_directions
 from apd.sites import Factors
+from apd.training.masks import batch_topk
 
 TINY = 1e-12
 

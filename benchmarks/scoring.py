@@ -23,8 +23,8 @@ from training import forward_operations, plain
 
 from apd import Run
 from apd.output_gradients import fixed_directions
-from apd.train import Step
-from apd.training import begin
+from apd.training.state import begin
+from apd.training.train import Step
 from cli.score import score
 from mad import Detector
 

@@ -25,7 +25,7 @@ from rich.table import Table
 import apd
 import toys
 from apd import recovery
-from apd.sparsity import Sparsity, search_steps
+from apd.training.sparsity import Sparsity, search_steps
 
 TOYS = ("tms-5-2", "tms-40-10")
 FACTORS = (1 / 3, 3.0)

@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from apd import Config, Target
 from apd.components import Components
-from apd.objectives.batch_topk import active_sets
-from apd.scales import Scales, scales_of
 from apd.sites import Factors
 from apd.strength import strength_of
 from apd.threads import threads_for
-from apd.train import batch, generator_of, train
-from apd.training import begin
+from apd.training.objectives.batch_topk import active_sets
+from apd.training.scales import Scales, scales_of
+from apd.training.state import begin
+from apd.training.train import batch, generator_of, train
 
 BATCHES = 4
 STEPS_FOR_MEMORY = 3
@@ -79,7 +79,7 @@ def several(steps: Callable[[Problem, str], Work], problem: Problem, device: str
 
 
 def our_steps(problem: Problem, device: str) -> Work:
-    """A call that makes the next step of `apd.train.train`, as `apd.decompose` does."""
+    """A call that makes the next step of `apd.training.train.train`, as `apd.decompose` does."""
     config, target, reference = setting(problem, device)
     threads = partial(threads_for, target, config.components * config.rank, config.batch_size)
     steps: list[Iterator[object]] = []

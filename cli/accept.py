@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.score import opened
+from cli.scoring import opened
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import InputError, OutputError
 from cli.files import write_whole
-from cli.score import share
+from cli.flags import share
 
 if TYPE_CHECKING:
     import onnx

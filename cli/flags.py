@@ -1,4 +1,4 @@
-"""Which rows `apd score` flags: the alternatives on its command line, of which one is given."""
+"""What several commands are asked alike: which rows to flag, and which output to explain."""
 
 import typer
 
@@ -16,6 +16,19 @@ def share(value: float | None) -> float | None:
     if value is not None and not 0 < value < 1:
         raise typer.BadParameter(f"{value} is not between 0 and 1")
     return value
+
+
+def explained(text: str) -> str | int:
+    """Which output to explain: "predicted", "all" or an index.
+
+    Raises:
+        typer.BadParameter: it is none of these.
+    """
+    if text in ("predicted", "all"):
+        return text
+    if text.isdecimal():
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is not predicted, all or the index of an output")
 
 
 def flagging(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import InputError
-from cli.flags import share
+from cli.flags import explained, share
 from cli.reporting import suffixed
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ def report(
     """
     from cli import reporting, scores_file
     from cli.console import say, screen
-    from cli.score import explained
     from mad.reports import Flagging, Gathered
 
     output = explained(explain)

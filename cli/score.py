@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,34 +11,16 @@ import typer
 from cli.closing import report
 from cli.errors import InputError
 from cli.files import STDOUT
-from cli.flags import flagging, share
+from cli.flags import explained, flagging, share
 from cli.reporting import suffixed
+from cli.scoring import opened, scored
 from cli.speech import Json, Quiet, put
 from cli.summary import Discoveries, Summary
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    import mad
-    from cli.rows import Rows
     from mad.reports import Flagging
 
 ANOMALIES = 3
-NAMED = 5
-
-
-def explained(text: str) -> str | int:
-    """Which output to explain: "predicted", "all" or an index.
-
-    Raises:
-        typer.BadParameter: it is none of these.
-    """
-    if text in ("predicted", "all"):
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise typer.BadParameter(f"{text!r} is not predicted, all or the index of an output")
 
 
 def written(path: Path) -> Path:
@@ -174,74 +155,3 @@ def refuse_output(out: Path, inputs: Path) -> None:
     from cli.rows import check
 
     check(out)
-
-
-def opened(
-    named: Path | None, path: Path, key: str | None
-) -> tuple[Path, int, Iterator[NDArray[np.generic]], mad.Detector]:
-    """The run, how many inputs there are, the inputs as its target takes them, and its detector.
-
-    Raises:
-        InputError: there is no run, or the inputs cannot be used.
-        apd.RunError, mad.MadError: the run directory is damaged or holds no detector.
-    """
-    from cli.inputs import arrays, look
-    from cli.named import taken
-
-    arrays(path)
-    import apd
-    import mad
-    from cli import runs
-
-    try:
-        run = named or runs.newest_ready()
-    except InputError:
-        look(path, key)  # what is wrong with the file comes first
-        raise
-    found = taken(path, key, apd.load(run).target)
-    return run, found.count, found.chunks, mad.load(run)
-
-
-def scored(
-    detector: mad.Detector, chunks: Iterator[NDArray[np.generic]], count: int, summary: Summary
-) -> Generator[Rows]:
-    """Tables of scores as the inputs come, noted in the summary, with progress."""
-    from cli.console import progress
-
-    with progress("scoring", count, "rows") as advance:
-        for part in summary.settled(counted(detector.stream(chunks), advance)):
-            table = tabulate(part, summary.seen, summary.alpha)
-            summary.note(part)
-            yield table
-
-
-def counted(
-    parts: Iterable[mad.Result], advance: Callable[[int, str], object]
-) -> Iterator[mad.Result]:
-    """The results as they come, telling how many inputs are done."""
-    done = 0
-    for part in parts:
-        done += len(part.bits)
-        advance(done, "")
-        yield part
-
-
-def tabulate(result: mad.Result, first: int, alpha: float) -> Rows:
-    """The columns of the contract, in their order, of rows numbered from `first`."""
-    import numpy as np
-
-    from cli.rows import Rows
-
-    columns = {
-        "index": np.arange(first, first + len(result.bits)),
-        "score_bits": result.bits,
-        "p_value": result.p_value,
-        "flagged": result.p_value <= alpha,
-        "prediction": result.prediction,
-        **result.terms,
-        "status": np.where(result.finite, "ok", "non-finite"),
-    }
-    for k in range(min(NAMED, result.components.shape[1])):
-        columns[f"component_{k + 1}"] = result.components[:, k]
-        columns[f"component_{k + 1}_bits"] = result.component_bits[:, k]
-    return Rows(columns, result.finite)

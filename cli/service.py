@@ -20,7 +20,7 @@ from cli.fitting import numpy_type, words
 from cli.named import taken
 from cli.reporting import decomposed
 from cli.rows import Rows
-from cli.score import tabulate
+from cli.scoring import tabulate
 from cli.served import Served
 
 if TYPE_CHECKING:

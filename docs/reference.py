@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "api.md"
 MODULES = (
     "apd",
     "apd.recovery",
-    "apd.objectives",
+    "apd.training.objectives",
     "mad",
     "mad.scorer",
     "mad.scores",

@@ -8,9 +8,9 @@ from torch import nn
 from torch.func import functional_call
 
 from apd import Config, Target, decompose
-from apd.exercise import LARGEST, ROWS, moments, projection, projections
 from apd.sites import TransposedUse
-from apd.training import begin, settle
+from apd.training.exercise import LARGEST, ROWS, moments, projection, projections
+from apd.training.state import begin, settle
 
 COIN = torch.Generator().manual_seed(3)
 

@@ -8,7 +8,7 @@ from safetensors.torch import save_file, save_model
 from torch import nn
 
 from apd import TargetError, load_factory
-from apd.factory import load_weights
+from apd.from_torch.factory import load_weights
 
 SOURCE = """
 import torch

@@ -7,8 +7,9 @@ import pytest
 import torch
 from problems import make_problem, numbers
 
-from apd import Components, losses
+from apd import Components
 from apd.sites import Factors
+from apd.training import losses
 
 P = (0.5, 0.9, 1.0, 2.0)
 

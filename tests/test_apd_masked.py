@@ -6,10 +6,10 @@ import torch
 from problems import make_problem, make_target, random_mask
 
 from apd import masked
-from apd.gradient import Gradient, Pass
-from apd.losses import faithfulness_gradient, simplicity_gradient, sizes
 from apd.masked import masked_captures, masked_outputs, own_outputs
 from apd.pairs import Pairs
+from apd.training.gradient import Gradient, Pass
+from apd.training.losses import faithfulness_gradient, simplicity_gradient, sizes
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 COEFFICIENTS, P = (1.3, 0.7, 0.4), 0.9

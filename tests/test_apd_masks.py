@@ -4,7 +4,7 @@ import oracles
 import pytest
 import torch
 
-from apd.masks import batch_topk, prominent, sample_topk
+from apd.training.masks import batch_topk, prominent, sample_topk
 
 
 @pytest.fixture

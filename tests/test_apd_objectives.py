@@ -14,9 +14,9 @@ from problems import Formula, Problem, make_problem, make_target, numbers
 
 import apd
 from apd import Config, ConfigError, masked
-from apd.objectives import OBJECTIVES, BatchTopK, ExactK, Lp, SampleTopK
-from apd.sparsity import Phase, Sparsity
-from apd.training import begin
+from apd.training.objectives import OBJECTIVES, BatchTopK, ExactK, Lp, SampleTopK
+from apd.training.sparsity import Phase, Sparsity
+from apd.training.state import begin
 from cli import settings
 
 TOLERANCE = {"rtol": 1e-8, "atol": 1e-10}

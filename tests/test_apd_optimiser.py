@@ -4,7 +4,7 @@ import pytest
 import torch
 from problems import numbers
 
-from apd.optimiser import Moments, descend
+from apd.training.optimiser import Moments, descend
 
 SHAPE = (5, 2, 7)
 

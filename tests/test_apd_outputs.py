@@ -12,8 +12,8 @@ from torch.nn.functional import linear
 
 from apd import Target, TargetError
 from apd.attribution import rms_attributions
+from apd.from_torch.outputs import Output
 from apd.hooks import capture
-from apd.outputs import Output
 
 N, P, D = 5, 6, 3
 

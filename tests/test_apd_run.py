@@ -28,7 +28,7 @@ import mad
 from apd import Config, ReferenceError, RunError, TargetError
 from apd.checkpoint import write_checkpoint
 from apd.reference import training_rows
-from apd.training import begin
+from apd.training.state import begin
 
 
 @pytest.fixture(scope="module")

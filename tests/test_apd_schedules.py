@@ -3,7 +3,7 @@
 import itertools
 import math
 
-from apd import schedules
+from apd.training import schedules
 
 STEPS = [k / 1000 for k in range(1001)]
 

@@ -9,9 +9,9 @@ import apd
 from apd import block, output_gradients
 from apd.attribution import rms_attributions
 from apd.hooks import capture
-from apd.sizing import memory, numbers_per_input, sized
 from apd.strength import Backward, Projected, strength_of
-from apd.training import begin
+from apd.training.sizing import memory, numbers_per_input, sized
+from apd.training.state import begin
 
 
 def large() -> tuple[nn.Module, torch.Tensor]:

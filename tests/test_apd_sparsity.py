@@ -5,7 +5,7 @@ import math
 import pytest
 
 from apd import Config
-from apd.sparsity import Phase, Sparsity, phase_of, search_steps
+from apd.training.sparsity import Phase, Sparsity, phase_of, search_steps
 
 CONFIG = Config(steps=1000, search=0.2, batch_size=50)
 COMPONENTS = 80

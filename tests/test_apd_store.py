@@ -14,7 +14,7 @@ from problems import make_problem, numbers
 import apd
 from apd import Config, RunError
 from apd.store import file_hash, history_tensor, steps_from
-from apd.train import Step
+from apd.training.train import Step
 
 FILES = ["components.safetensors", "run.json", "target.safetensors", "training.safetensors"]
 TENSORS = [name for name in FILES if name != "run.json"]

@@ -12,13 +12,13 @@ from problems import Formula, Problem, make_problem, numbers, random_mask
 
 import apd
 from apd import Config, ConfigError, recovery
-from apd.losses import OUTPUT_LOSSES
-from apd.objectives import OBJECTIVES
-from apd.objectives.batch_topk import active_sets
-from apd.scales import scales_of
 from apd.strength import strength_of
-from apd.train import batch, generator_of, masked_pass, train
-from apd.training import begin, component_count, settle
+from apd.training.losses import OUTPUT_LOSSES
+from apd.training.objectives import OBJECTIVES
+from apd.training.objectives.batch_topk import active_sets
+from apd.training.scales import scales_of
+from apd.training.state import begin, component_count, settle
+from apd.training.train import batch, generator_of, masked_pass, train
 
 
 def reference(n: int = 150) -> torch.Tensor:

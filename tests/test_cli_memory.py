@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from cli import inputs, rows
 from cli.fitting import fitted
-from cli.score import scored
+from cli.scoring import scored
 from cli.summary import Summary
 from mad import Detector
 

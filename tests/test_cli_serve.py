@@ -19,7 +19,7 @@ from torch import nn
 
 import apd
 import mad
-from cli.score import tabulate
+from cli.scoring import tabulate
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from apd.components import Components
-from apd.objectives.batch_topk import active_sets
 from apd.store import Saved
 from apd.strength import strength_of
+from apd.training.objectives.batch_topk import active_sets
 
 
 def active_components(run: Saved, x: Shaped[Tensor, "n *shape"]) -> Bool[Tensor, "n C"]:

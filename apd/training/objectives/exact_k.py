@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from apd.objectives.batch_topk import BatchTopK
-from apd.sparsity import Phase, Sparsity
+from apd.training.objectives.batch_topk import BatchTopK
+from apd.training.sparsity import Phase, Sparsity
 
 
 class ExactK(BatchTopK):

@@ -10,9 +10,9 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from apd.errors import TargetError
+from apd.from_torch.export import FIXED
 from apd.graph import Graph, Handler
 from apd.sites import Use
-from apd.torch_export import FIXED
 
 State = Mapping[str, Tensor]
 

@@ -10,21 +10,21 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd import losses, schedules
 from apd.components import Components
 from apd.config import Config
-from apd.exercise import moments, projections
-from apd.gradient import Gradient, Pass
 from apd.masked import masked_captures, own_outputs
-from apd.memory import keep_freed_memory
-from apd.objectives import OBJECTIVES, Objective, Selection
-from apd.optimiser import descend
 from apd.products import unfilled
-from apd.scales import Scales, scales_of
 from apd.sites import Factors
-from apd.sparsity import Phase, phase_of
 from apd.target import Target
-from apd.training import Training, refuse_lost, settle, start_over, try_slower
+from apd.training import losses, schedules
+from apd.training.exercise import moments, projections
+from apd.training.gradient import Gradient, Pass
+from apd.training.memory import keep_freed_memory
+from apd.training.objectives import OBJECTIVES, Objective, Selection
+from apd.training.optimiser import descend
+from apd.training.scales import Scales, scales_of
+from apd.training.sparsity import Phase, phase_of
+from apd.training.state import Training, refuse_lost, settle, start_over, try_slower
 
 USAGE_MEMORY = 0.99
 NUMBERS_AT_ONCE = 2**20

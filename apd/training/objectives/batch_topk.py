@@ -7,14 +7,17 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from apd.components import Components
-from apd.masks import batch_topk
-from apd.objectives.topk import Chosen, TopK
-from apd.sparsity import Phase, Sparsity
 from apd.strength import Strength
+from apd.training.masks import batch_topk
+from apd.training.objectives.topk import Chosen, TopK
+from apd.training.sparsity import Phase, Sparsity
 
 
 class BatchTopK(TopK):
-    """The strongest pairs of a batch, as many as leave the error aimed at (`apd.sparsity`)."""
+    """The strongest pairs of a batch, as many as leave the error aimed at.
+
+    `apd.training.sparsity` steers how many those are.
+    """
 
     def steer(self, sparsity: Sparsity, phase: Phase, components: int) -> None:
         """By the error, down to one pair in a batch."""

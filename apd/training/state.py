@@ -13,11 +13,11 @@ from torch import Tensor
 from apd.components import Components, initialise, parallel_pairs
 from apd.config import Config
 from apd.errors import ConfigError
-from apd.exercise import Sides
-from apd.objectives import OBJECTIVES
-from apd.optimiser import Moments
-from apd.sparsity import Sparsity
 from apd.target import Target
+from apd.training.exercise import Sides
+from apd.training.objectives import OBJECTIVES
+from apd.training.optimiser import Moments
+from apd.training.sparsity import Sparsity
 
 COMPONENTS = (50, 200)
 COMPONENTS_OVER_WIDTH = 2.5

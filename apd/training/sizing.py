@@ -12,7 +12,7 @@ from apd.block import numbers_at_uses, numbers_of, rows_that_fit
 from apd.components import Components
 from apd.config import Config
 from apd.target import Target
-from apd.training import component_count
+from apd.training.state import component_count
 
 PASSES = 2
 COPIES = 4

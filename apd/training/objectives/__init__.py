@@ -3,11 +3,11 @@
 All but `Lp` choose components by their strengths, and run every input on the chosen ones alone.
 """
 
-from apd.objectives.batch_topk import BatchTopK
-from apd.objectives.exact_k import ExactK
-from apd.objectives.lp import Lp
-from apd.objectives.objective import Objective, Selection
-from apd.objectives.sample_topk import SampleTopK
+from apd.training.objectives.batch_topk import BatchTopK
+from apd.training.objectives.exact_k import ExactK
+from apd.training.objectives.lp import Lp
+from apd.training.objectives.objective import Objective, Selection
+from apd.training.objectives.sample_topk import SampleTopK
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "batch-topk": BatchTopK,

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 
-from apd.adapted import Example, adapted, own_name
 from apd.errors import TargetError
+from apd.from_torch.adapted import Example, adapted, own_name
+from apd.from_torch.export import count, export, reason
+from apd.from_torch.rewrite import rewrite
 from apd.graph import CONSTANTS, Graph, Node, allowed_operator
-from apd.rewrite import rewrite
-from apd.torch_export import count, export, reason
 
 HALVES = (torch.float16, torch.bfloat16)
 ASSERTION = "aten._assert_tensor_metadata.default"
@@ -43,7 +43,7 @@ def trace(module: nn.Module, example: Example, output: str = "") -> tuple[Graph,
         module: any network `torch.export` can follow.
         example: two or more inputs, by name where there are several; the batch size is free in the
             graph.
-        output: which of its outputs is meant (`apd.outputs`).
+        output: which of its outputs is meant (`apd.from_torch.outputs`).
 
     Returns:
         The graph, and private copies of the tensors it reads, by dotted name.

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.config import Config
-from apd.gradient import Pass
 from apd.pairs import Pairs
-from apd.sparsity import Phase, Sparsity
 from apd.target import Target
+from apd.training.gradient import Pass
+from apd.training.sparsity import Phase, Sparsity
 
 
 @dataclass(frozen=True)

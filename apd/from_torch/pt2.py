@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from apd.errors import TargetError
-from apd.torch_export import reason, silence
+from apd.from_torch.export import reason, silence
 
 
 def load_exported(path: Path) -> nn.Module:

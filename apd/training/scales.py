@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd import losses
 from apd.block import numbers_of, rows_that_fit
 from apd.config import Config
 from apd.errors import ConfigError, ReferenceError
 from apd.masked import own_outputs
 from apd.reference import spread_over
 from apd.target import Target
+from apd.training import losses
 
 SAMPLE = 4096
 

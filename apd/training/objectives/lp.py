@@ -15,23 +15,23 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd import losses
 from apd.components import Components
 from apd.config import Config
 from apd.effects import effects_at
 from apd.errors import ReferenceError
-from apd.gradient import Pass
 from apd.hooks import Capture, capture
-from apd.masks import prominent
-from apd.objectives.objective import Objective, Selection
 from apd.output_gradients import every_output, gradients_at_once, random_signs
 from apd.pairs import Pairs
 from apd.reference import spread_over
-from apd.scales import SAMPLE
 from apd.sites import Factors
-from apd.sparsity import Phase, Sparsity
 from apd.strength import strength_of
 from apd.target import Target
+from apd.training import losses
+from apd.training.gradient import Pass
+from apd.training.masks import prominent
+from apd.training.objectives.objective import Objective, Selection
+from apd.training.scales import SAMPLE
+from apd.training.sparsity import Phase, Sparsity
 
 IN_USE = 0.1  # of an input's greatest attribution
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from apd import schedules
 from apd.config import Config
+from apd.training import schedules
 
 WIDEST_SHARE = 0.25
 MOST = 8.0

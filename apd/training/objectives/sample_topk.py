@@ -7,9 +7,9 @@ from jaxtyping import Shaped
 from torch import Tensor
 
 from apd.components import Components
-from apd.masks import sample_topk
-from apd.objectives.topk import Chosen, TopK
-from apd.sparsity import Phase, Sparsity
+from apd.training.masks import sample_topk
+from apd.training.objectives.topk import Chosen, TopK
+from apd.training.sparsity import Phase, Sparsity
 
 
 class SampleTopK(TopK):

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from apd.from_torch.export import returned_by
+from apd.from_torch.outputs import Output
 from apd.graph import Part
 from apd.inputs import pack, parts_of, unpack
-from apd.outputs import Output
-from apd.torch_export import returned_by
 
 Example = Tensor | Mapping[str, Tensor]
 
@@ -40,7 +40,7 @@ def adapted(
     Args:
         module: left as it is where it takes one tensor and returns one [n, d].
         example: inputs of the module, by name where there are several.
-        output: which of its outputs is meant (`apd.outputs`).
+        output: which of its outputs is meant (`apd.from_torch.outputs`).
 
     Raises:
         TargetError: the module fails on the example, or has no such output.

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch.fx import Graph, Node
 
-from apd.layout import PLAIN, Layout, layouts, shape_of
+from apd.from_torch.layout import PLAIN, Layout, layouts, shape_of
 
 aten = torch.ops.aten
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.config import Config
-from apd.gradient import Pass
-from apd.objectives.objective import Objective, Selection
 from apd.pairs import Pairs
-from apd.sparsity import Sparsity, search_steps
 from apd.strength import Strength, strength_of
 from apd.target import Target
+from apd.training.gradient import Pass
+from apd.training.objectives.objective import Objective, Selection
+from apd.training.sparsity import Sparsity, search_steps
 
 
 class Chosen(Selection):
