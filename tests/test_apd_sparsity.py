@@ -22,8 +22,9 @@ def settled(error: float, phase: Phase, start: float, config: Config = CONFIG, s
 
 def test_the_search_comes_first_and_the_shares_are_of_the_rest():
     assert search_steps(CONFIG) == 200
-    assert phase_of(0, 200, 200, 1000) == Phase(True, 0, 200)
-    assert phase_of(199, 200, 200, 1000) == Phase(True, 199, 200)
+    assert phase_of(0, 200, 0, 1000) == Phase(True, 0, 200)
+    assert phase_of(199, 200, 0, 1000) == Phase(True, 199, 200)
+    assert phase_of(199, 200, 50, 1000) == Phase(True, 149, 150)  # a second attempt
     assert phase_of(200, 200, 200, 1000) == Phase(False, 0, 800)
     assert phase_of(600, 200, 200, 1000).progress == 0.5
     assert phase_of(650, 200, 300, 1000) == Phase(False, 350, 700)  # a second attempt

@@ -17,7 +17,7 @@ from apd.training.losses import OUTPUT_LOSSES
 from apd.training.objectives import OBJECTIVES
 from apd.training.objectives.batch_topk import active_sets
 from apd.training.scales import scales_of
-from apd.training.state import begin, component_count, settle
+from apd.training.state import Attempt, begin, component_count, settle
 from apd.training.train import batch, generator_of, masked_pass, train
 
 
@@ -283,6 +283,24 @@ def test_components_that_run_away_start_over_at_half_the_pace():
     starts = [i for i, (a, b) in enumerate(itertools.pairwise(paces)) if b == a / 2]
     assert len(starts) == len(set(paces)) - 1
     assert began[-1] == starts[-1] + 2  # the step after the one that ran away
+
+
+def test_components_that_run_away_while_k_is_searched_for_warm_up_again(monkeypatch):
+    """The step after the one that ran away is at a rate of zero, as the first of all was."""
+    monkeypatch.setattr(
+        Attempt, "diverges", lambda attempt, _: attempt.pace == 1 and next(steps) == 9
+    )
+    steps = itertools.count()
+    config = Config(components=12, steps=100, batch_size=16, warmup=1.0)
+    target, x = make_problem("mlp-1").target, reference()
+    seen = [
+        (copy_of(training.components).tensors()[0], training.attempt.began, training.attempt.pace)
+        for training in itertools.islice(watched(target, x, config), 14)
+    ]
+    start = begin(target, config).components.tensors()[0]
+    assert [(began, pace) for _, began, pace in seen] == [(0, 1.0)] * 9 + [(10, 0.5)] * 5
+    still = [torch.equal(tensor, start) for tensor, *_ in seen]
+    assert still == [True, *[False] * 8, True, True, False, False, False]
 
 
 def test_components_that_stay_no_numbers_are_refused():

@@ -67,12 +67,11 @@ def phase_of(step: int, search: int, began: int, steps: int) -> Phase:
     Args:
         step: its number, from 0.
         search: how many steps the search has.
-        began: the step at which the decomposition proper began, or began anew.
+        began: the step at which components started, for the first time or anew.
         steps: how many steps there are in all.
     """
-    if step < search:
-        return Phase(True, step, search)
-    return Phase(False, step - began, steps - began)
+    end = search if step < search else steps
+    return Phase(step < search, step - began, end - began)
 
 
 @dataclass

@@ -15,7 +15,6 @@ from apd.config import Config
 from apd.errors import ConfigError
 from apd.target import Target
 from apd.training.exercise import Sides
-from apd.training.objectives import OBJECTIVES
 from apd.training.optimiser import Moments
 from apd.training.sparsity import Sparsity
 
@@ -31,7 +30,7 @@ class Attempt:
     """Components on their way since they last started; changed in place.
 
     Attributes:
-        began: the first step of the decomposition proper, its phase's shares being of what is left.
+        began: the step they started at, the shares of a phase being of what was left of it.
         pace: factor on the learning rate.
         nearest: the least faithfulness loss so far.
     """
@@ -86,8 +85,7 @@ def begin(target: Target, config: Config) -> Training:
         site: (Moments.of(factors.U), Moments.of(factors.V))
         for site, factors in components.factors.items()
     }
-    search = OBJECTIVES[config.objective].search_steps(config)
-    attempt = Attempt(search, 1.0, math.inf)
+    attempt = Attempt(0, 1.0, math.inf)
     return Training(0, components, moments, usage, sparsity, attempt)
 
 
@@ -96,17 +94,16 @@ def start_over(training: Training, target: Target, config: Config) -> None:
     fresh = begin(target, config)
     training.components, training.moments = fresh.components, fresh.moments
     training.usage = fresh.usage
-    training.attempt.nearest = math.inf
+    training.attempt.began, training.attempt.nearest = training.step, math.inf
 
 
 def try_slower(training: Training, target: Target, config: Config) -> None:
-    """Start over at half the pace; the decomposition proper has what is left of the steps.
+    """Start over at half the pace, with what is left of the steps.
 
     Not for components that have settled: too few steps would be left.
     """
     start_over(training, target, config)
     training.attempt.pace /= 2
-    training.attempt.began = max(training.attempt.began, training.step)
 
 
 def refuse_lost(target: Target, components: Components) -> None:

@@ -76,9 +76,9 @@ def train(
     scales = scales_of(target, reference, config)
     search = objective.search_steps(config)
     for step in range(training.step, config.steps):
-        phase = phase_of(step, search, training.attempt.began, config.steps)
         if step == search > 0:
             start_over(training, target, config)
+        phase = phase_of(step, search, training.attempt.began, config.steps)
         objective.steer(training.sparsity, phase, components.count)
         with torch.no_grad(), unfilled():
             record = advance(target, reference, config, training, scales, objective, phase)
