@@ -115,7 +115,7 @@ def test_an_interrupted_run_says_how_to_go_on(digits, tmp_path, here):
 
     code, _, err = here("train", "--resume", "--out", "cut", "--steps", "3")
     assert code == 1
-    assert_one_sentence(err, "settings")
+    assert_one_sentence(err, "the same setting 'steps'")
 
     (tmp_path / "cut/train.json").unlink()
     code, _, err = here("train", "--resume", "--out", "cut")
