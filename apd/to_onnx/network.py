@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-
 from apd.errors import TargetError
 from apd.output_gradients import fixed_directions
 from apd.run import Run
@@ -134,11 +132,10 @@ class Network:
     def _among_all(self, x: str) -> str:
         """Numbers of the components that are not zero, and zero for the others, [n, C]."""
         w, living = self._writer, self._run.living
-        alive = len(living.places)
-        column = torch.full((living.count,), alive)
-        column[living.places] = torch.arange(alive)
+        columns = {c: column for column, c in enumerate(living.places.tolist())}
+        chosen = (columns.get(c, len(columns)) for c in range(living.count))
         padded = w.call("Pad", x, w.integers(0, 0, 0, 1))
-        return w.call("Gather", padded, w.integers(*column.tolist()), axis=1)
+        return w.call("Gather", padded, w.integers(*chosen), axis=1)
 
     def _forward(self, steps: Sequence[Step], instead: Mapping[str, Substitute]) -> dict[str, str]:
         """Every value's name in the graph, by its name in the target."""
