@@ -32,13 +32,13 @@ class Config(BaseModel):
         search: share of the steps that look for k, after which the components start again; the
             shares below are of the other steps.
         narrowing: share of training in which k falls from a quarter of the components, and what
-            inputs do not use fades out of the masked pass.
+            inputs do not use fades out of the masked pass; the same share of the search, for that.
         separation: the minimality loss at which k is held while mechanisms separate.
         exactness: the minimality loss k is raised to reach once they are separate.
         exact_by: share of training by which to reach it.
         merging: cosine from which two components are taken for one when components are settled.
         faithfulness: weight of the faithfulness loss over the weights' mean square.
-        minimality: weight of the minimality loss over that of no components at all.
+        minimality: weight of log(1 + the minimality loss over that of no components at all).
         simplicity: weight of the simplicity loss over that of as many typical mechanisms as an
             input is expected to exercise.
         schatten_p: p of the simplicity loss's Schatten norm.

@@ -183,8 +183,12 @@ def training_gradient(
     coefficients: tuple[float, float, float],
     p: float,
     rest: float = 0.0,
+    unit: float = 1.0,
 ) -> list[Tensor]:
-    """The gradient, at every factor, of the weighted losses, from explicit weights by autograd."""
+    """The gradient, at every factor, of the weighted losses, from explicit weights by autograd.
+
+    The outputs' loss is in units of `unit` and counts by its logarithm.
+    """
     leaves = [tensor.clone().requires_grad_() for tensor in problem.components.tensors()]
     factors = {
         site: Factors(leaves[2 * k], leaves[2 * k + 1])
@@ -196,7 +200,8 @@ def training_gradient(
         for site in factors
     ]
     faithful = sum(gap.square().sum() for gap in gaps) / sum(gap.numel() for gap in gaps)
-    minimal = (masked_run(made, mask, rest) - forward(problem.module, problem.x)).square().mean()
+    error = (masked_run(made, mask, rest) - forward(problem.module, problem.x)).square().mean()
+    minimal = torch.log(1 + error / unit)
     simple = sum(
         ((U[c, m].square().sum() * V[c, m].square().sum()) ** (p / 2)) * mask[n, c]
         for U, V in factors.values()

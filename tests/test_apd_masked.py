@@ -74,7 +74,7 @@ def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, 
     run_alone = oracles.masked_run(problem, mask, rest).detach()
     torch.testing.assert_close(outputs_now.detach(), run_alone, **TOLERANCE)
     error = (outputs_now - outputs).square().mean()
-    errors = torch.autograd.grad(COEFFICIENTS[1] * error, [c.y for c in captures])
+    errors = torch.autograd.grad(COEFFICIENTS[1] * error.log1p(), [c.y for c in captures])
     gaps = components.residual(problem.target)
     gradient = Gradient(
         sums=faithfulness_gradient(gaps, torch.tensor(COEFFICIENTS[0], dtype=torch.float64)),

@@ -90,10 +90,11 @@ def test_in_the_end_k_rises_until_the_output_is_exact_or_far_more_is_active_than
     assert settled(0.5, late, 15.0).active == COMPONENTS / 4
 
 
-def test_what_is_not_used_fades_out_while_k_narrows():
-    rests = [Phase(False, step, 1000).rest(CONFIG) for step in (0, 75, 150, 299, 300, 301, 999)]
+@pytest.mark.parametrize("searching", [True, False])
+def test_what_is_not_used_fades_out_in_the_search_and_again_while_k_narrows(searching):
+    steps = (0, 75, 150, 299, 300, 301, 999)
+    rests = [Phase(searching, step, 1000).rest(CONFIG) for step in steps]
     assert rests == pytest.approx([1, 0.75, 0.5, 1 / 300, 0, 0, 0])
-    assert Phase(True, 10, 1000).rest(CONFIG) == 0
     assert Phase(False, 0, 1000).rest(Config(narrowing=0)) == 0
 
 

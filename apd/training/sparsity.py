@@ -46,10 +46,11 @@ class Phase:
     def rest(self, config: Config) -> float:
         """How much of what an input does not use it is run on all the same.
 
-        It fades out while k falls to what the search found. A neuron that is off without the rest
-        has no slope, so nothing would make components account for it: with the rest, it is on.
+        It fades out in the first part of the search and again of what follows. A neuron that is off
+        without the rest has no slope, so nothing would make components account for it: with the
+        rest, it is on.
         """
-        return 0.0 if self.searching else schedules.fading(self.progress, config.narrowing)
+        return schedules.fading(self.progress, config.narrowing)
 
     def settles(self, config: Config) -> bool:
         """Whether components are settled after this step: the simplicity penalty is gone."""

@@ -178,6 +178,9 @@ def masked_pass(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Pass]:
     """The losses of outputs and of hidden outputs over their scales, and the pass they are of.
 
+    The outputs' loss counts by its logarithm, as a network of steep functions run on too few of its
+    components may be wrong by hundreds of times its scale.
+
     `rest` is what stays of everything that is not active (`apd.masked.masked_captures`).
     """
     with torch.enable_grad():
@@ -186,7 +189,7 @@ def masked_pass(
         own = own_outputs(target, x, scales.hidden)
         hidden = {c.use.node: c.y for c in captures}
         reconstruction = losses.reconstruction(own, hidden, scales.hidden)
-        loss = config.minimality * minimality + config.reconstruction * reconstruction
+        loss = config.minimality * minimality.log1p() + config.reconstruction * reconstruction
         errors = torch.autograd.grad(loss, [c.y for c in captures], materialize_grads=True)
     return minimality, reconstruction, Pass(captures, errors, selection.pairs)
 
