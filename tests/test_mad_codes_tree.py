@@ -104,3 +104,20 @@ def test_what_always_goes_together_costs_little_together_and_much_apart():
     together, neither, *apart = code.lengths(sets, np.zeros(4, dtype=np.int64)).sum(1)
     assert max(together, neither) < 2.5
     assert min(apart) > 7
+
+
+@pytest.mark.parametrize("n", [20_000, 500_000])
+def test_what_is_all_but_always_on_keeps_its_bits_and_its_tree_in_many_rows(n):
+    """The share of rows without it is far below what 1 - rate can tell from 0."""
+    on = np.ones((n, 4), dtype=bool)
+    on[: n // 100, 2] = False
+    on[: n // 100, 0] = False
+    groups = np.zeros(n, dtype=np.int64)
+    code = TreeCode.fit(on, groups, 1)
+    assert code.parent[2] == 0
+    sets = np.array([[1, 1, 1, 1], [0, 1, 0, 1], [1, 0, 1, 1], [1, 1, 1, 0]], dtype=bool)
+    usual, rare, *never = code.lengths(sets, groups[:4]).sum(1)
+    assert usual < 0.1
+    assert rare == pytest.approx(math.log2(100), abs=0.1)
+    assert np.isfinite(never).all()
+    assert min(never) > 20

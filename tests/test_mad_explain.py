@@ -11,6 +11,9 @@ from problems import make_problem, numbers
 
 import apd
 import mad
+import toys
+from apd.components import Components
+from apd.sites import Factors
 from mad.explain import NEIGHBOURS, reasons
 
 
@@ -163,21 +166,36 @@ def test_rows_that_cannot_be_explained_are_refused(fitted, x):
         fitted.explain(x[:, 1:], 0)
 
 
-def test_without_the_components_a_trigger_is_named_for_it_does_not_work(digits, detector):
-    """It made the network say 0; as many others that are active more often leave that as it is."""
-    anomalies = digits.toy.inputs.x[digits.toy.inputs.is_anomaly].numpy()[::13]
-    found = [detector.explain(anomalies, n) for n in range(len(anomalies))]
-    assert len(found) > 15
-    assert {reason.explanation.prediction for reason in found} == {0}
-    without = np.mean([reason.prediction_without != 0 for reason in found])
-    assert without > 0.8
-    rng = np.random.default_rng(0)
-    active = detector.evidence(anomalies).active
-    others = []
-    for x, reason, own in zip(anomalies, found, active, strict=True):
-        named = [part.component for part in reason.components]
-        own[named] = False
-        some = rng.permutation(own.nonzero()[0])[: len(named)].tolist()
-        assert len(some) == len(named)
-        others.append(digits.run.outputs_without(x[None], some).argmax() != 0)
-    assert np.mean(others) < without - 0.2
+@pytest.fixture(scope="module")
+def known():
+    """Superposition whose components are its mechanisms, one of which no reference input uses."""
+    toy = toys.make("tms-5-2", 0, planted=True)
+    run = apd.decompose(toy.model, toy.reference, apd.Config(components=5, steps=1))
+    columns = run.target.weight("W").T
+    features = Factors(columns[:, None], torch.eye(5)[:, None])
+    run = dataclasses.replace(run, components=Components({"W": features}))
+    return toy, run, mad.Detector.fit(run, toy.reference, explain="all")
+
+
+def test_where_components_are_mechanisms_the_one_never_used_before_is_named(known):
+    toy, run, detector = known
+    x = toy.inputs.x[toy.inputs.is_anomaly].numpy()
+    result = detector.score(x)
+    flagged = result.flagged(0.01)
+    acts = np.linalg.norm(run.outputs_without(x, []), axis=1) > 0.1
+    assert flagged[acts].mean() > 0.95
+    assert (result.components[flagged, 0] == toy.planted).mean() > 0.95
+
+
+def test_without_the_mechanism_named_its_output_is_gone_and_without_another_it_is_not(known):
+    toy, _, detector = known
+    assert toy.planted is not None
+    alone = np.zeros((1, 5), dtype=np.float32)
+    alone[0, toy.planted] = 0.8
+    found = detector.explain(alone, 0)
+    parts = {part.component: part.outputs[toy.planted] for part in found.components}
+    assert found.outputs[toy.planted] > 0.5
+    assert parts.pop(toy.planted) == 0
+    assert parts
+    assert list(parts.values()) == pytest.approx([found.outputs[toy.planted]] * len(parts))
+    assert found.outputs_without[toy.planted] == 0
