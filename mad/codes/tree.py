@@ -129,8 +129,8 @@ def information(
         n, sides = len(own), ((own, rate), (1 - own, 1 - rate))
         for (one, p), (other, q) in product(sides, sides):
             joint = borrowing(one.T @ other, n, prior, np.outer(p, q))
-            each, alike = (borrowing(s.sum(0), n, prior, r) for s, r in ((one, p), (other, q)))
-            total += n * joint * np.log2(joint / np.outer(each, alike))
+            apart = borrowing(one.sum(0), n, prior, p), borrowing(other.sum(0), n, prior, q)
+            total += n * joint * np.log2(joint / np.outer(*apart))
     return total
 
 
