@@ -31,8 +31,8 @@ class Config(BaseModel):
         warmup: share of training in which the learning rate rises to its peak.
         search: share of the steps that look for k, after which the components start again; the
             shares below are of the other steps.
-        narrowing: share of training in which k falls from a quarter of the components, and what
-            inputs do not use fades out of the masked pass; the same share of the search, for that.
+        narrowing: share of training in which k falls from a quarter of the components; share of it,
+            and of the search, in which what inputs do not use fades out of the masked pass.
         separation: the minimality loss at which k is held while mechanisms separate.
         exactness: the minimality loss k is raised to reach once they are separate.
         exact_by: share of training by which to reach it.

@@ -130,7 +130,10 @@ def batch_size(problem: Problem) -> int:
 
 
 def twin(network: Network, components: Components, config: Config, scales: Scales) -> Twin:
-    """The naive twin of a training that begins, with the same weights of the losses."""
+    """The naive twin of a training that begins, with the same weights of the losses.
+
+    Its outputs' loss counts as it is, ours by its logarithm.
+    """
     factors = {
         site: Factors(*(tensor.detach().clone().requires_grad_() for tensor in f))
         for site, f in components.factors.items()
