@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from apd.sites import Factors, Site
@@ -94,19 +94,18 @@ class Components:
             v[merged] = 0
 
     def occupy(
-        self,
-        vacant: Iterable[int],
-        gaps: Mapping[str, Float[Tensor, "_o _i"]],
-        least: Mapping[str, float],
+        self, gaps: Mapping[str, Float[Tensor, "_o _i"]], least: Mapping[str, float]
     ) -> None:
-        """Share out what no component holds, a singular direction of a site to each, in place.
+        """Share out what no component holds among those that are zero, in place.
+
+        A singular direction of a site goes to each; those there is none left for stay zero.
 
         Args:
-            vacant: components that are zero; those there is nothing for stay so.
             gaps: what no component holds, `residual`.
             least: per site, the singular value from which a direction is worth a component.
         """
-        free = iter(vacant)
+        living = set(self.living().places.tolist())
+        free = (c for c in range(self.count) if c not in living)
         for site, (u, v) in self.factors.items():
             left, values, right = torch.linalg.svd(gaps[site], full_matrices=False)
             found = int((values > least[site]).sum())
@@ -115,19 +114,16 @@ class Components:
                 v[c, 0] = right[j] * values[j].sqrt()
 
     def confine(
-        self,
-        chosen: Bool[Tensor, "C"],
-        projections: Mapping[str, tuple[Float[Tensor, "_o _o"], Float[Tensor, "_i _i"]]],
+        self, projections: Mapping[str, tuple[Float[Tensor, "_o _o"], Float[Tensor, "_i _i"]]]
     ) -> None:
-        """Project the vectors of some components, in place.
+        """Project all vectors, in place.
 
         Args:
-            chosen: which components.
             projections: of U [o, o] and of V [i, i], at some of the sites.
         """
         for site, sides in projections.items():
             for tensor, side in zip(self.factors[site], sides, strict=True):
-                tensor[chosen] = tensor[chosen] @ side
+                tensor.copy_(tensor @ side)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ class Defender:
 
     def control(self, name: str) -> mad.Detector:
         """Our detector of components that owe nothing to a decomposition."""
-        return self.detector(control(name, self.run))
+        x = self.run.target.prepare(self.victim.inputs(self.reference))
+        return self.detector(control(name, self.run, x[self.run.rows]))
 
     def trusted(self) -> Observed:
         """What baselines are fitted on: what the detector is."""

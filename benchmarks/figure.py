@@ -23,7 +23,7 @@ SERIES: dict[str, tuple[str, tuple[str, ...], str, str]] = {
     "best baseline": ("family", BASELINE, "_", "#1d3557"),
     **{
         name.replace("_", " "): ("score", (name,), marker, "#8d99ae")
-        for name, marker in zip(CONTROLS, "x+", strict=True)
+        for name, marker in zip(CONTROLS, "x*+", strict=True)
     },
 }
 

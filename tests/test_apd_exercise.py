@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from apd import Config, Target, decompose
 from apd.sites import TransposedUse
-from apd.training.exercise import LARGEST, ROWS, moments, projection, projections
+from apd.training.exercise import LARGEST, ROWS, exercised, moments, projection
 from apd.training.state import begin, settle
 
 COIN = torch.Generator().manual_seed(3)
@@ -43,7 +43,7 @@ def test_uses_of_a_tied_weight_add_up_on_the_side_that_reads():
 def test_a_change_that_nothing_reads_changes_no_output(name):
     problem = make_problem(f"{name}-1")
     x = problem.x[:1]
-    found = projections(moments(problem.target, x, COIN))
+    found = exercised(problem.target, x, COIN)
     parameters = dict(problem.module.named_parameters())
     some = False
     for site in problem.target.sites.values():
@@ -85,8 +85,8 @@ def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
     training = begin(target, Config(components=13))
     living = torch.arange(13) < 7
     training.usage = living.double()
-    exercised = projections(moments(target, reference, COIN))
-    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0, exercised)
+    sides = exercised(target, reference, COIN)
+    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0, sides)
     held = training.components.factors["A"].V[:, 0, 5].abs()
     assert held[living].max() < 1e-9
     assert held[~living].max() > 0.1
@@ -94,11 +94,23 @@ def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
     torch.testing.assert_close(total[:, 5], module.A.detach()[:, 5])
 
 
+def test_in_the_end_no_component_of_use_reads_what_the_reference_never_reads():
+    draw = numbers(8)
+    module = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    reference = draw(400, 6).float()
+    reference[:, 5] = 0
+    run = decompose(module, reference, Config(steps=200, components=13, batch_size=64))
+    used = run.explain(reference.numpy(), "predicted").strengths.max(0) > 1e-3
+    read = run.components.factors["0.weight"].V[:, 0].abs()
+    assert used.sum() > 5
+    assert read[used, 5].max() < 1e-6 < 0.01 < read[used, :5].max()
+
+
 def test_a_sorted_reference_is_looked_at_throughout():
     module = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False))
     x = torch.zeros(3 * ROWS // 2, 4)
     x[:ROWS, :2], x[ROWS:, 2:] = numbers(6)(ROWS, 2).float(), numbers(7)(ROWS // 2, 2).float()
-    found = projections(moments(Target.of(module, x[:2]), x, COIN))["0.weight"]
+    found = exercised(Target.of(module, x[:2]), x, COIN)["0.weight"]
     torch.testing.assert_close(found.V, torch.eye(4), atol=1e-5, rtol=0)
 
 

@@ -21,6 +21,8 @@ import nulls
 from attacks import TARGET
 from backdoors import backdoors, groups_of
 from cells import OWN, Benchmark, Kind, source_digest, sources
+from controls import control
+from defenders import Subject
 from images import load, split
 from parallel import side_by_side
 from references import per_class
@@ -216,6 +218,21 @@ def test_families_leave_no_baseline_out():
         "term",
         "control",
     ]
+
+
+@pytest.mark.parametrize("name", ["singular_vectors", "singular_vectors_apart"])
+def test_controls_of_singular_vectors_are_all_of_the_weights_by_rank_one(benchmark, name):
+    subject = Subject.of(split(load(None), 100), RECIPE, TINY, benchmark.cache)
+    run = subject.defender(subject.parts.reference).run
+    x = subject.victim.inputs(subject.parts.reference.images)[run.rows]
+    found = control(name, run, x).components
+    for site, total in found.sum().items():
+        weight = run.target.weight(site)
+        torch.testing.assert_close(total, weight, atol=1e-4 * weight.norm().item(), rtol=0)
+    assert (found.ranks(1e-9) == 1).all()
+    directions = [v[0] / v[0].norm() for v in found.factors["0.weight"].V if v.any()]
+    read = torch.stack([(x @ direction).square().mean().sqrt() for direction in directions])
+    assert (read.min() < 0.02) == (name == "singular_vectors_apart")
 
 
 def test_near_the_best_means_the_best_online_baseline(computed):

@@ -39,6 +39,16 @@ class Sides(NamedTuple):
     V: Float[Tensor, "i i"]
 
 
+def exercised(
+    target: Target, x: Shaped[Tensor, "n *shape"], generator: torch.Generator
+) -> dict[str, Sides]:
+    """Per site and side, the projection on the directions that inputs exercise.
+
+    Args and sites are those of `moments`.
+    """
+    return projections(moments(target, x, generator))
+
+
 def moments(
     target: Target, x: Shaped[Tensor, "n *shape"], generator: torch.Generator
 ) -> dict[str, Sides]:

@@ -124,18 +124,14 @@ def settle(
     active: float,
     exercised: Mapping[str, Sides],
 ) -> None:
-    """Merge components that are the same, bury the dead, and give them what no other needs.
+    """Merge components that are the same, bury the dead, and set apart what no input exercises.
 
     A component is dead when it is used less than `DEAD_SHARE` times as often as an average one.
-    The living keep what the reference exercises. What they then leave of the weights is shared out
-    by singular directions, so that the components stay faithful and what no input exercises has
-    names.
 
     Args:
         training: changed in place.
         target: the network.
-        mechanisms: the size of a typical mechanism at every site; less than `SMALLEST_SHARE` of it
-            is not worth a component.
+        mechanisms: the size of a typical mechanism at every site.
         merging: cosine from which two components are the same.
         active: components an input uses on average.
         exercised: projections on what the reference exercises, at some of the sites.
@@ -154,7 +150,27 @@ def settle(
         for tensor, moments in zip(factors, training.moments[site], strict=True):
             for zeroed in (tensor, moments.first, moments.second):
                 zeroed.mul_(alive[:, None, None])
-    components.confine(alive, exercised)
+    set_apart(components, target, mechanisms, exercised)
+
+
+def set_apart(
+    components: Components,
+    target: Target,
+    mechanisms: Mapping[str, float],
+    exercised: Mapping[str, Sides],
+) -> None:
+    """Leave to components what the reference exercises; give what is left to those that are zero.
+
+    It is shared out by singular directions, so that components stay faithful, and what no trusted
+    input exercises, but another may, has names of its own.
+
+    Args:
+        components: changed in place.
+        target: the network.
+        mechanisms: the size of a typical mechanism at every site; less than `SMALLEST_SHARE` of it
+            is not worth a component.
+        exercised: projections on what the reference exercises, at some of the sites.
+    """
+    components.confine(exercised)
     least = {site: SMALLEST_SHARE * size for site, size in mechanisms.items()}
-    vacant = (~alive).nonzero().flatten().tolist()
-    components.occupy(vacant, components.residual(target), least)
+    components.occupy(components.residual(target), least)

@@ -17,14 +17,14 @@ from apd.products import unfilled
 from apd.sites import Factors
 from apd.target import Target
 from apd.training import losses, schedules
-from apd.training.exercise import moments, projections
+from apd.training.exercise import exercised
 from apd.training.gradient import Gradient, Pass
 from apd.training.memory import keep_freed_memory
 from apd.training.objectives import OBJECTIVES, Objective, Selection
 from apd.training.optimiser import descend
 from apd.training.scales import Scales, scales_of
 from apd.training.sparsity import Phase, phase_of
-from apd.training.state import Training, refuse_lost, settle, start_over, try_slower
+from apd.training.state import Training, refuse_lost, set_apart, settle, start_over, try_slower
 
 USAGE_MEMORY = 0.99
 NUMBERS_AT_ONCE = 2**20
@@ -83,15 +83,9 @@ def train(
         with torch.no_grad(), unfilled():
             record = advance(target, reference, config, training, scales, objective, phase)
             if phase.settles(config):
-                exercised = projections(moments(target, reference, generator_of(config, step)))
-                settle(
-                    training,
-                    target,
-                    scales.mechanisms,
-                    config.merging,
-                    record.active,
-                    exercised,
-                )
+                sides = exercised(target, reference, generator_of(config, step))
+                sizes = scales.mechanisms
+                settle(training, target, sizes, config.merging, record.active, sides)
         training.sparsity.see(record.minimality)
         training.step = step + 1
         separating = phase.progress < config.release_end
@@ -101,6 +95,9 @@ def train(
             refuse_lost(target, training.components)
         yield record
     refuse_lost(target, training.components)
+    with torch.no_grad(), unfilled():
+        sides = exercised(target, reference, generator_of(config, config.steps))
+        set_apart(training.components, target, scales.mechanisms, sides)
 
 
 def advance(
