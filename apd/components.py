@@ -101,13 +101,14 @@ class Components:
         A singular direction of a site goes to each; those there is none left for stay zero.
 
         Args:
-            gaps: what no component holds, `residual`.
+            gaps: what no component holds, at some of the sites.
             least: per site, the singular value from which a direction is worth a component.
         """
         living = set(self.living().places.tolist())
         free = (c for c in range(self.count) if c not in living)
-        for site, (u, v) in self.factors.items():
-            left, values, right = torch.linalg.svd(gaps[site], full_matrices=False)
+        for site, gap in gaps.items():
+            u, v = self.factors[site]
+            left, values, right = torch.linalg.svd(gap, full_matrices=False)
             found = int((values > least[site]).sum())
             for j, c in zip(range(found), free, strict=False):
                 u[c, 0] = left[:, j] * values[j].sqrt()
@@ -119,7 +120,7 @@ class Components:
         """Project all vectors, in place.
 
         Args:
-            projections: of U [o, o] and of V [i, i], at some of the sites.
+            projections: for U [o, o] and for V [i, i], at some of the sites.
         """
         for site, sides in projections.items():
             for tensor, side in zip(self.factors[site], sides, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 import apd
 from apd.components import initialise
 from apd.sites import Factors
-from apd.training.exercise import exercised
+from apd.training.exercise import moments, read
 from apd.training.train import generator_of
 
 
@@ -21,15 +21,15 @@ def singular(run: apd.Run, x: Tensor) -> apd.Components:
 
 
 def singular_apart(run: apd.Run, x: Tensor) -> apd.Components:
-    """The same of what the reference exercises of every weight, and of what it does not.
+    """The same of what the reference reads of every weight, and of what it does not.
 
     So much of ours takes no training: whatever ends one sets that apart too.
     """
-    sides = exercised(run.target, x, generator_of(run.config, run.config.steps))
+    found = moments(run.target, x, generator_of(run.config, run.config.steps))
     parts = {}
-    for site in run.sites:
+    for site, side in read(run.target, found).items():
         weight = run.target.weight(site)
-        inside = sides[site].U @ weight @ sides[site].V
+        inside = side.U @ weight @ side.V
         parts[site] = [inside, weight - inside]
     return directions(parts)
 

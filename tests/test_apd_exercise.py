@@ -43,7 +43,7 @@ def test_uses_of_a_tied_weight_add_up_on_the_side_that_reads():
 def test_a_change_that_nothing_reads_changes_no_output(name):
     problem = make_problem(f"{name}-1")
     x = problem.x[:1]
-    found = exercised(problem.target, x, COIN)
+    found = exercised(moments(problem.target, x, COIN))
     parameters = dict(problem.module.named_parameters())
     some = False
     for site in problem.target.sites.values():
@@ -85,7 +85,7 @@ def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
     training = begin(target, Config(components=13))
     living = torch.arange(13) < 7
     training.usage = living.double()
-    sides = exercised(target, reference, COIN)
+    sides = exercised(moments(target, reference, COIN))
     settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0, sides)
     held = training.components.factors["A"].V[:, 0, 5].abs()
     assert held[living].max() < 1e-9
@@ -110,7 +110,7 @@ def test_a_sorted_reference_is_looked_at_throughout():
     module = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 2, bias=False))
     x = torch.zeros(3 * ROWS // 2, 4)
     x[:ROWS, :2], x[ROWS:, 2:] = numbers(6)(ROWS, 2).float(), numbers(7)(ROWS // 2, 2).float()
-    found = exercised(Target.of(module, x[:2]), x, COIN)["0.weight"]
+    found = exercised(moments(Target.of(module, x[:2]), x, COIN))["0.weight"]
     torch.testing.assert_close(found.V, torch.eye(4), atol=1e-5, rtol=0)
 
 

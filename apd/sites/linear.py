@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from apd.products import product, products
-from apd.sites.site import Factors, Use
+from apd.sites.site import Factors, Side, Use
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class TransposedUse(LinearUse):
         """g . V[c, m]."""
         return onto(g, factors.V)
 
-    def sides(self, read: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, read: Side, adjoint: Side) -> tuple[Side, Side]:
         """U reads, and V is met by gradients."""
         return read, adjoint
 

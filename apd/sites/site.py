@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
+
+Side = TypeVar("Side")
 
 
 class Factors(NamedTuple):
@@ -68,7 +70,7 @@ class Use(ABC):
     def adjoint(self, g: Float[Tensor, "..."], factors: Factors) -> Float[Tensor, "... C m"]:
         """The transpose of `write`: how much each part's writing moves a scalar of gradient g."""
 
-    def sides(self, read: Tensor, adjoint: Tensor) -> tuple[Tensor, Tensor]:
+    def sides(self, read: Side, adjoint: Side) -> tuple[Side, Side]:
         """What belongs to U and what to V of the two: V reads, and U is met by gradients.
 
         It is its own inverse: of what belongs to U and to V, what reads and what writes.

@@ -2,7 +2,8 @@
 
 No loss but faithfulness sees a part of the weights that no reference input reads, or whose output
 no reference input uses. Any component could hold it, and so many hold a little of it. Taken away
-from all that are used, it can be given to components of its own.
+from all that are used, it can be given to components of its own: in training what is read as little
+as used (`exercised`), and in the end, when no step can make up for it, what is not read (`read`).
 """
 
 from __future__ import annotations
@@ -37,16 +38,6 @@ class Sides(NamedTuple):
 
     U: Float[Tensor, "o o"]
     V: Float[Tensor, "i i"]
-
-
-def exercised(
-    target: Target, x: Shaped[Tensor, "n *shape"], generator: torch.Generator
-) -> dict[str, Sides]:
-    """Per site and side, the projection on the directions that inputs exercise.
-
-    Args and sites are those of `moments`.
-    """
-    return projections(moments(target, x, generator))
 
 
 def moments(
@@ -96,7 +87,7 @@ def unit_vectors(site: Site, target: Target) -> Factors:
     return Factors(*(torch.eye(d).to(weight)[:, None] for d in (o, i)))
 
 
-def projections(found: Mapping[str, Sides]) -> dict[str, Sides]:
+def exercised(found: Mapping[str, Sides]) -> dict[str, Sides]:
     """Per site and side, the projection [d, d] on the directions that are exercised.
 
     Left out are the least exercised directions, which make up `UNEXERCISED` of the mean square
@@ -108,6 +99,46 @@ def projections(found: Mapping[str, Sides]) -> dict[str, Sides]:
 def projection(moment: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     """On the eigenvectors of the largest eigenvalues."""
     values, vectors = torch.linalg.eigh(moment)
-    share = values.clamp_min(0).cumsum(0) / values.clamp_min(0).sum()
-    inside = vectors[:, share > UNEXERCISED]
+    inside = vectors[:, least_share(values) > UNEXERCISED]
     return inside @ inside.T
+
+
+def read(target: Target, found: Mapping[str, Sides]) -> dict[str, Sides]:
+    """Per site, the projection on the directions that are read, on the side that reads.
+
+    Left out are the least read directions, which make up `UNEXERCISED` of the mean square between
+    them, and no more of what reading makes of the outputs at first order: where outputs are steep,
+    little is much. The other side is left as it is.
+
+    Args:
+        target: the network.
+        found: moments of its inputs.
+
+    Returns:
+        Per site; one that is read on both sides, as a tied weight may be, is left out.
+    """
+    sides = {}
+    for name, (u, v) in found.items():
+        weight = target.weight(name)
+        roles = {use.sides("read", "met") for use in target.sites[name].uses}
+        if roles == {("met", "read")}:
+            sides[name] = Sides(torch.eye(len(u)).to(u), reading(v, weight.T @ u @ weight))
+        elif roles == {("read", "met")}:
+            sides[name] = Sides(reading(u, weight @ v @ weight.T), torch.eye(len(v)).to(v))
+    return sides
+
+
+def reading(
+    moment: Float[Tensor, "d d"], sensitivity: Float[Tensor, "d d"]
+) -> Float[Tensor, "d d"]:
+    """On all directions but the least read; r^T sensitivity r is what reading 1 of r makes."""
+    values, vectors = torch.linalg.eigh(moment)
+    effects = values * ((sensitivity @ vectors) * vectors).sum(0)
+    matters = (least_share(values) > UNEXERCISED) | (least_share(effects) > UNEXERCISED)
+    return vectors[:, matters] @ vectors[:, matters].T
+
+
+def least_share(amounts: Float[Tensor, "d"]) -> Float[Tensor, "d"]:
+    """Of all amounts, what each makes up together with those before it."""
+    amounts = amounts.clamp_min(0)
+    return amounts.cumsum(0) / amounts.sum()

@@ -124,9 +124,12 @@ def settle(
     active: float,
     exercised: Mapping[str, Sides],
 ) -> None:
-    """Merge components that are the same, bury the dead, and set apart what no input exercises.
+    """Merge components that are the same, bury the dead, and give them what no other needs.
 
     A component is dead when it is used less than `DEAD_SHARE` times as often as an average one.
+    The living keep what the reference exercises. What they then leave of the weights is shared out
+    by singular directions, so that the components stay faithful and what no input exercises has
+    names.
 
     Args:
         training: changed in place.
@@ -150,27 +153,33 @@ def settle(
         for tensor, moments in zip(factors, training.moments[site], strict=True):
             for zeroed in (tensor, moments.first, moments.second):
                 zeroed.mul_(alive[:, None, None])
-    set_apart(components, target, mechanisms, exercised)
+    components.confine(exercised)
+    components.occupy(components.residual(target), worthwhile(mechanisms))
 
 
 def set_apart(
     components: Components,
     target: Target,
     mechanisms: Mapping[str, float],
-    exercised: Mapping[str, Sides],
+    read: Mapping[str, Sides],
 ) -> None:
-    """Leave to components what the reference exercises; give what is left to those that are zero.
+    """Take from all components what no trusted input reads, and share it out among zero ones.
 
-    It is shared out by singular directions, so that components stay faithful, and what no trusted
-    input exercises, but another may, has names of its own.
+    On trusted inputs nothing changes. What another input reads that they do not has names of its
+    own, and no part in what they use.
 
     Args:
         components: changed in place.
         target: the network.
-        mechanisms: the size of a typical mechanism at every site; less than `SMALLEST_SHARE` of it
-            is not worth a component.
-        exercised: projections on what the reference exercises, at some of the sites.
+        mechanisms: the size of a typical mechanism at every site.
+        read: projections on what the reference reads, at some of the sites.
     """
-    components.confine(exercised)
-    least = {site: SMALLEST_SHARE * size for site, size in mechanisms.items()}
-    components.occupy(components.residual(target), least)
+    components.confine(read)
+    gaps = components.residual(target)
+    unread = {site: gaps[site] - side.U @ gaps[site] @ side.V for site, side in read.items()}
+    components.occupy(unread, worthwhile(mechanisms))
+
+
+def worthwhile(mechanisms: Mapping[str, float]) -> dict[str, float]:
+    """Per site, the singular value from which a direction is worth a component."""
+    return {site: SMALLEST_SHARE * size for site, size in mechanisms.items()}

@@ -17,7 +17,7 @@ from apd.products import unfilled
 from apd.sites import Factors
 from apd.target import Target
 from apd.training import losses, schedules
-from apd.training.exercise import exercised
+from apd.training.exercise import exercised, moments, read
 from apd.training.gradient import Gradient, Pass
 from apd.training.memory import keep_freed_memory
 from apd.training.objectives import OBJECTIVES, Objective, Selection
@@ -83,7 +83,7 @@ def train(
         with torch.no_grad(), unfilled():
             record = advance(target, reference, config, training, scales, objective, phase)
             if phase.settles(config):
-                sides = exercised(target, reference, generator_of(config, step))
+                sides = exercised(moments(target, reference, generator_of(config, step)))
                 sizes = scales.mechanisms
                 settle(training, target, sizes, config.merging, record.active, sides)
         training.sparsity.see(record.minimality)
@@ -96,8 +96,8 @@ def train(
         yield record
     refuse_lost(target, training.components)
     with torch.no_grad(), unfilled():
-        sides = exercised(target, reference, generator_of(config, config.steps))
-        set_apart(training.components, target, scales.mechanisms, sides)
+        found = moments(target, reference, generator_of(config, config.steps))
+        set_apart(training.components, target, scales.mechanisms, read(target, found))
 
 
 def advance(

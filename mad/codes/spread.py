@@ -73,15 +73,15 @@ def deviations(
 
 
 def own_scales(
-    deviations: Float[np.ndarray, "n D"],
+    deviations: Float[np.ndarray, "n D"], least: float = SMALLEST_SCALE
 ) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
     """Every coordinate's root mean square, and the variance it lacks of 1 in units of it.
 
-    A coordinate that hardly varies is taken to vary by `SMALLEST_SCALE` times what an average one
-    does, and lacks what it does not; where none varies, by 1.
+    A coordinate that hardly varies is taken to vary by `least` times what an average one does, and
+    lacks what it does not; where none varies, by 1.
     """
     spread = np.sqrt(np.mean(deviations**2, axis=0))
-    floor = SMALLEST_SCALE * np.sqrt(np.mean(spread**2))
+    floor = least * np.sqrt(np.mean(spread**2))
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
     return scale, 1 - (spread / scale) ** 2
 
