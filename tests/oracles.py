@@ -390,9 +390,10 @@ class Gaussian:
         own: a class's own share in its covariance.
         large: classes that have a covariance of their own.
         alike: whether all coordinates have the unit of an average one.
+        least: what a coordinate is taken to vary by, of what an average one does.
     """
 
-    def __init__(self, z, predicted, own=None, large=None, alike=False):
+    def __init__(self, z, predicted, own=None, large=None, alike=False, least=1e-3):
         label, classes = predicted.label, predicted.classes
         enough = [k for k in range(classes) if sum(label == k) >= 25]
         self.large = enough if large is None else large
@@ -408,9 +409,9 @@ class Gaussian:
         if alike:
             self.scale, self.lacking = np.array([average] * len(spread)), 1e-6 * np.eye(len(spread))
         else:
-            self.scale = np.array([max(s, 1e-3 * average) for s in spread])
-            self.lacking = np.diag([1 - s**2 / max(s, 1e-3 * average) ** 2 for s in spread])
-        self.own = shortest(z, predicted) if own is None else own
+            self.scale = np.array([max(s, least * average) for s in spread])
+            self.lacking = np.diag([1 - s**2 / max(s, least * average) ** 2 for s in spread])
+        self.own = shortest(z, predicted, least) if own is None else own
         self.shared = ledoit_wolf(deviations / self.scale) + self.lacking
         self.covariance = []
         for k in range(classes):
@@ -431,17 +432,20 @@ class Gaussian:
         return [self.length(*row) for row in each]
 
 
-def shortest(z: np.ndarray, predicted: Predicted) -> float:
+def shortest(z: np.ndarray, predicted: Predicted, least: float = 1e-3) -> float:
     """The own share under which held-out rows are the shortest on average."""
-    return min((0.0, 0.25, 0.5, 0.75, 0.9), key=lambda own: np.mean(held_out(z, predicted, own)[0]))
+    shares = (0.0, 0.25, 0.5, 0.75, 0.9)
+    return min(shares, key=lambda own: np.mean(held_out(z, predicted, own, least)[0]))
 
 
-def held_out(z: np.ndarray, predicted: Predicted, own: float) -> tuple[list[float], list[int]]:
+def held_out(
+    z: np.ndarray, predicted: Predicted, own: float, least: float = 1e-3
+) -> tuple[list[float], list[int]]:
     """The lengths of rows that the code was not fitted on, and their classes."""
     large = [k for k in range(predicted.classes) if sum(predicted.label == k) >= 25]
     lengths, of = [], []
     for rows, others in KFold(5, shuffle=True, random_state=0).split(z):
-        fold = Gaussian(z[rows], predicted.rows(rows), own, large)
+        fold = Gaussian(z[rows], predicted.rows(rows), own, large, least=least)
         lengths += fold.lengths(z[others], predicted.rows(others))
         of += predicted.label[others].tolist()
     return lengths, of

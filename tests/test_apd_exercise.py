@@ -9,8 +9,8 @@ from torch.func import functional_call
 
 from apd import Config, Target, decompose
 from apd.sites import TransposedUse
-from apd.training.exercise import LARGEST, ROWS, exercised, moments, projection
-from apd.training.state import begin, settle
+from apd.training.exercise import LARGEST, ROWS, exercised, moments, projection, read
+from apd.training.state import begin, set_apart, settle
 
 COIN = torch.Generator().manual_seed(3)
 
@@ -92,6 +92,57 @@ def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
     assert held[~living].max() > 0.1
     total = training.components.sum()["A"]
     torch.testing.assert_close(total[:, 5], module.A.detach()[:, 5])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_not_read_is_apart_and_no_output_of_what_is_read_has_changed(turned):
+    draw = numbers(9)
+    weights = {"A": draw(6, 4) if turned else draw(4, 6), "B": draw(3, 4)}
+    module = Formula(lambda m, x: torch.relu(x @ (m.A if turned else m.A.T)) @ m.B.T, **weights)
+    x = draw(300, 6)
+    x[:, 4] = x[:, 0]
+    x[:, 5] = 0
+    target = Target.of(module, x[:2])
+    components = begin(target, Config(components=9)).components
+    for U, V in components.factors.values():
+        U[7:], V[7:] = 0, 0
+    before = [target.with_weights(components.component(c))(x) for c in range(7)]
+    sides = read(target, moments(target, x, COIN))
+    set_apart(components, target, dict.fromkeys(target.sites, 0.0), sides)
+    for c, outputs in enumerate(before):
+        torch.testing.assert_close(target.with_weights(components.component(c))(x), outputs)
+    total = components.sum()["A"]
+    for unread in ([0.0, 0, 0, 0, 0, 1], [1.0, 0, 0, 0, -1, 0]):
+        v = torch.tensor(unread, dtype=FLOAT)
+        held = [
+            v @ p if turned else p @ v for p in (components.component(c)["A"] for c in range(9))
+        ]
+        assert max(h.norm() for h in held[:7]) < 1e-9
+        assert min(h.norm() for h in held[7:]) > 0.01
+        expected = v @ module.A if turned else module.A @ v
+        torch.testing.assert_close(v @ total if turned else total @ v, expected.detach())
+
+
+def test_where_outputs_are_steep_what_is_read_little_is_read():
+    """One of a million is on the steep coordinate, which makes half of what outputs vary by."""
+    x = torch.zeros(1000, 3, dtype=FLOAT)
+    x[:, 0], x[:, 1], x[:, 2] = numbers(10)(3, 1000) * torch.tensor([[1.0], [1e-3], [5e-4]])
+    for steep, kept in ((1.0, [1, 0, 0]), (1e3, [1, 1, 0])):
+        W = torch.tensor([[1.0, steep, 0.0]], dtype=FLOAT)
+        module = Formula(lambda m, x: x @ m.W.T, W=W)
+        target = Target.of(module, x[:2])
+        found = read(target, moments(target, x, COIN))["W"]
+        expected = torch.diag(torch.tensor(kept, dtype=FLOAT))
+        torch.testing.assert_close(found.V, expected, atol=0.1, rtol=0)
+        torch.testing.assert_close(found.U, torch.eye(1, dtype=FLOAT))
+
+
+def test_a_weight_that_is_read_on_both_sides_is_left_as_it_is():
+    draw = numbers(11)
+    module = Formula(lambda m, x: x @ m.W.T @ m.W, W=draw(3, 6))
+    x = draw(8, 6)
+    target = Target.of(module, x[:2])
+    assert read(target, moments(target, x, COIN)) == {}
 
 
 def test_in_the_end_no_component_of_use_reads_what_the_reference_never_reads():
