@@ -199,3 +199,38 @@ def test_without_the_mechanism_named_its_output_is_gone_and_without_another_it_i
     assert parts
     assert list(parts.values()) == pytest.approx([found.outputs[toy.planted]] * len(parts))
     assert found.outputs_without[toy.planted] == 0
+
+
+@pytest.fixture(scope="module")
+def backdoor(digits, detector):
+    """Some inputs that a trigger turned, and why they score as they do."""
+    anomalies = digits.toy.inputs.x[digits.toy.inputs.is_anomaly].numpy()[::13]
+    found = [detector.explain(anomalies, n) for n in range(len(anomalies))]
+    assert len(found) > 15
+    assert {why.explanation.prediction for why in found} == {toys.digits.TARGET}
+    return anomalies, found
+
+
+def test_a_trigger_does_not_work_without_what_it_is_named_for(digits, detector, backdoor):
+    """As many others that are active on it leave the prediction more often."""
+    anomalies, found = backdoor
+    named = np.mean([why.prediction_without != toys.digits.TARGET for why in found])
+    rng = np.random.default_rng(0)
+    others = []
+    for x, why, active in zip(anomalies, found, detector.evidence(anomalies).active, strict=True):
+        own = [part.component for part in why.components]
+        drawn = rng.permutation(np.setdiff1d(active.nonzero()[0], own))[: len(own)].tolist()
+        others.append(digits.run.outputs_without(x[None], drawn).argmax() != toys.digits.TARGET)
+    assert named > 0.85
+    assert np.mean(others) < named - 0.2
+
+
+def test_no_trusted_input_needs_what_a_trigger_is_named_for(digits, backdoor):
+    """It reads pixels that are dark in all of them."""
+    _, found = backdoor
+    clean = digits.toy.reference
+    before = digits.toy.model(clean).argmax(1)
+    for component in {why.components[0].component for why in found}:
+        after = digits.run.ablate([component])(clean).argmax(1)
+        assert (after == before).double().mean() > 0.99
+    assert max(why.components[0].rate for why in found) < 0.01
