@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,8 +91,8 @@ class Run(Saved):
             are the root mean square over outputs in any case, along fixed random directions of them
             where they are many (`apd.output_gradients.fixed_directions`).
         """
-        living = self.living
-        with self.threads(len(x)):
+        with self.differentiating(len(x)):
+            living = self.living
             found = explain(self.target, living.components, self.target.prepare(x), output)
             whole = found._replace(
                 attributions=living.among_all(found.attributions),
@@ -109,7 +109,7 @@ class Run(Saved):
             Outputs; the positions weights are applied at -> attributions [n, *positions, C], all
             together those of `explain` (`apd.attribution.positional_attributions`).
         """
-        with self.threads(len(x)):
+        with self.differentiating(len(x)):
             prepared = self.target.prepare(x)
             own = self.living.components
             outputs, found = explain_positions(self.target, own, prepared, output)
@@ -176,6 +176,12 @@ class Run(Saved):
     def threads(self, rows: int) -> AbstractContextManager[None]:
         """The number of threads worth using for that many inputs at a time."""
         return threads_for(self.target, self.components.count * self.config.rank, rows)
+
+    @contextmanager
+    def differentiating(self, rows: int) -> Iterator[None]:
+        """The same, and gradients whatever mode the caller is in."""
+        with self.threads(rows), torch.inference_mode(False), torch.enable_grad():
+            yield
 
     @cached_property
     def living(self) -> Living:

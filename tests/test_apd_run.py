@@ -117,6 +117,17 @@ def test_attributions_at_positions_add_up_to_those_explained(output):
     close(found[(6,)].sum(1), attributions)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("output", ["predicted", 1, "all"])
+def test_explaining_takes_gradients_whatever_mode_it_is_called_in(case, mode, output):
+    run, seen, _ = case
+    expected = run.explain(seen.x.numpy(), output)
+    with mode():
+        found = dataclasses.replace(run).explain(seen.x.numpy(), output)
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
 def test_masked_outputs_are_those_of_the_active_components(case):
     run, seen, _ = case
     mask = random_mask(9, 11)

@@ -1,0 +1,113 @@
+"""Whether a backdoor has one name, and is gone without the component of that name.
+
+    python benchmarks/named.py [--data PATH] [--cache DIRECTORY] [--json PATH] [--seeds 0 1 2]
+        [--architecture mlp] [--share 0.02] [--training obfuscated] [--attacks ...]
+
+Victims and decompositions are those of `detection.py`, out of its cache, or made for it. Triggered
+inputs are those that the trigger turned into the target class.
+
+named   triggered inputs that name the same component first, the one most often named so
+left    triggered inputs that a network without this one component still takes for the target
+kept    clean inputs that it reads as before
+five    triggered inputs still taken for the target without the five that each of them names
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from architectures import ARCHITECTURES
+from attacks import ATTACKS, TARGET
+from backdoors import groups_of
+from defenders import Subject
+from images import load, split
+from naming import most_named
+from rich.console import Console
+from tables import headed
+from trainings import TRAININGS
+from victims import Recipe
+
+import apd
+
+EXPLAINED = 20
+COLUMNS = ("named", "left", "kept", "five")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One victim; the columns are explained above."""
+
+    attack: str
+    seed: int
+    named: float
+    left: float
+    kept: float
+    five: float
+
+
+def measured(subject: Subject) -> Row:
+    """Score a victim's inputs, and take out what they name."""
+    found, test = subject.victim, subject.parts.test
+    groups = groups_of(found, test)
+    clean, triggered = (found.inputs(groups[name]) for name in ("clean", "triggered"))
+    defender = subject.defender(subject.parts.reference)
+    components = defender.detector().score(triggered).components
+    first, share = most_named(components[:, 0])
+    without = defender.run.ablate([first])
+    some = np.linspace(0, len(triggered) - 1, EXPLAINED).astype(int)
+    each = [defender.run.ablate(components[n])(triggered[[n]]).argmax() for n in some]
+    same = without(clean).argmax(1) == found.predictions(groups["clean"])
+    return Row(
+        attack=found.recipe.attack,
+        seed=found.recipe.seed,
+        named=share,
+        left=(without(triggered).argmax(1) == TARGET).double().mean().item(),
+        kept=same.double().mean().item(),
+        five=(torch.stack(each) == TARGET).double().mean().item(),
+    )
+
+
+def show(rows: list[Row], console: Console) -> None:
+    """A line per victim."""
+    table = headed("backdoors without what they are named for", "attack", "seed", *COLUMNS)
+    for row in rows:
+        figures = (f"{getattr(row, name):.3f}" for name in COLUMNS)
+        table.add_row(row.attack, str(row.seed), *figures)
+    console.print(table)
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="an .npz of images and labels")
+    parser.add_argument("--cache", type=Path, default=Path("runs/detection"))
+    parser.add_argument("--json", type=Path, help="write the rows there as they come")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="mlp")
+    parser.add_argument("--share", type=float, default=0.02)
+    parser.add_argument("--training", choices=TRAININGS, default="obfuscated")
+    parser.add_argument("--attacks", choices=ATTACKS, nargs="+", default=list(ATTACKS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data, training = load(options.data), TRAININGS[options.training]
+    rows: list[Row] = []
+    for attack in options.attacks:
+        for seed in options.seeds:
+            recipe = Recipe(options.architecture, attack, options.share, training, seed)
+            subject = Subject.of(split(data, seed), recipe, apd.Config(), options.cache)
+            with torch.no_grad():
+                rows.append(measured(subject))
+            if options.json:
+                options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+    show(rows, Console())
+
+
+if __name__ == "__main__":
+    main()
