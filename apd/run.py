@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -178,7 +178,7 @@ class Run(Saved):
         return threads_for(self.target, self.components.count * self.config.rank, rows)
 
     @contextmanager
-    def differentiating(self, rows: int) -> Iterator[None]:
+    def differentiating(self, rows: int) -> Generator[None]:
         """The same, and gradients whatever mode the caller is in."""
         with self.threads(rows), torch.inference_mode(False), torch.enable_grad():
             yield
