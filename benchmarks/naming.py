@@ -1,77 +1,74 @@
-"""Backdoored digits: each term of the account by itself, and whether the backdoor goes with names.
+"""Whether a backdoor has one name, and is gone without the component of that name.
 
-    python benchmarks/naming.py [--json PATH] [--seeds 0 1 ...]
+    python benchmarks/naming.py [--data PATH] [--cache DIRECTORY] [--json PATH] [--seeds 0 1 2]
+        [--architecture mlp] [--share 0.02] [--training obfuscated] [--attacks ...]
 
-Every seed is decomposed with `apd.Config()` and that seed. An anomaly is a triggered input whose
-prediction the trigger changed; of look-alikes flagged, those count that keep their prediction. "The
-first" is the component that most anomalies name first. The last two rows are about `EXPLAINED`
-anomalies: without the components that an input names, and without as many others at random that are
-active on it.
+Victims and decompositions are those of `detection.py`, out of its cache, or made for it. Triggered
+inputs are those that the trigger turned into the target class.
+
+named   triggered inputs that name the same component first, the one most often named so
+left    triggered inputs that a network without this one component still takes for the target
+kept    clean inputs that it reads as before
+five    triggered inputs still taken for the target without the five that each of them names
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from architectures import ARCHITECTURES
+from attacks import ATTACKS, TARGET
+from backdoors import groups_of
+from defenders import Subject
+from images import load, split
 from rich.console import Console
-from rich.table import Table
+from tables import headed
+from trainings import TRAININGS
+from victims import Recipe
 
 import apd
-import mad
-import toys
-from mad.calibration import conformal_p_values
-from mad.metrics import auroc
 
-ALPHA = 0.01
-TERMS = ("input_bits", "attribution_bits")
 EXPLAINED = 20
+COLUMNS = ("named", "left", "kept", "five")
 
-Figures = dict[str, float]
+
+@dataclass(frozen=True)
+class Row:
+    """One victim; the columns are explained above."""
+
+    attack: str
+    seed: int
+    named: float
+    left: float
+    kept: float
+    five: float
 
 
-def measured(seed: int) -> Figures:
-    """Decompose a backdoored classifier, score its inputs, and take out what is named."""
-    toy = toys.make("digits", seed)
-    run = apd.decompose(toy.model, toy.reference, apd.Config(seed=seed))
-    detector = mad.Detector.fit(run, toy.reference)
-    result = detector.score(toy.inputs.x)
-    calibration = detector.score(detector.calibrated)
-    anomaly = toy.inputs.is_anomaly.numpy()
-    figures = {}
-    for term in TERMS:
-        figures |= by_term(toy, result, calibration, term)
-    first, share = most_named(result.components[anomaly, 0])
-    alike = np.array(toy.inputs.kind) == "look-alike"
-    some = toy.inputs.x[toy.inputs.is_anomaly].numpy()
-    some = some[np.linspace(0, len(some) - 1, EXPLAINED).astype(int)]
-    return (
-        figures
-        | {
-            "triggered that name the first": share,
-            "look-alikes that name it first": float((result.components[alike, 0] == first).mean()),
-        }
-        | without_the_first(toy, run, first)
-        | without_the_named(run, detector, some, np.random.default_rng(seed))
+def measured(subject: Subject) -> Row:
+    """Score a victim's inputs, and take out what they name."""
+    found, test = subject.victim, subject.parts.test
+    groups = groups_of(found, test)
+    clean, triggered = (found.inputs(groups[name]) for name in ("clean", "triggered"))
+    defender = subject.defender(subject.parts.reference)
+    components = defender.detector().score(triggered).components
+    first, share = most_named(components[:, 0])
+    without = defender.run.ablate([first])
+    some = np.linspace(0, len(triggered) - 1, EXPLAINED).astype(int)
+    each = [defender.run.ablate(components[n])(triggered[[n]]).argmax() for n in some]
+    same = without(clean).argmax(1) == found.predictions(groups["clean"])
+    return Row(
+        attack=found.recipe.attack,
+        seed=found.recipe.seed,
+        named=share,
+        left=(without(triggered).argmax(1) == TARGET).double().mean().item(),
+        kept=same.double().mean().item(),
+        five=(torch.stack(each) == TARGET).double().mean().item(),
     )
-
-
-def by_term(toy: toys.Toy, result: mad.Result, calibration: mad.Result, term: str) -> Figures:
-    """One term in the place of the account, with p-values of its own."""
-    kind, y = np.array(toy.inputs.kind), toy.inputs.y.numpy()
-    anomaly, alike = toy.inputs.is_anomaly.numpy(), kind == "look-alike"
-    before = result.prediction[(kind == "clean") & (y != toys.digits.TARGET)]
-    kept = result.prediction[alike] == before
-    bits = result.terms[term]
-    flagged = conformal_p_values(bits, np.sort(calibration.terms[term])) <= ALPHA
-    return {
-        f"{term}: AUROC, triggered vs look-alike": auroc(bits[alike], bits[anomaly]),
-        f"{term}: triggered flagged": float(flagged[anomaly].mean()),
-        f"{term}: look-alikes flagged": float(flagged[alike][kept].mean()),
-    }
 
 
 def most_named(first: np.ndarray) -> tuple[int, float]:
@@ -80,46 +77,12 @@ def most_named(first: np.ndarray) -> tuple[int, float]:
     return int(components[counts.argmax()]), float(counts.max() / len(first))
 
 
-def without_the_first(toy: toys.Toy, run: apd.Run, first: int) -> Figures:
-    """What the trigger, and clean accuracy, come to in a network that has a component taken out."""
-    with torch.no_grad():
-        prediction = run.ablate([first])(toy.inputs.x).argmax(1)
-    clean = torch.tensor([kind == "clean" for kind in toy.inputs.kind])
-    target = prediction[toy.inputs.is_anomaly] == toys.digits.TARGET
-    right = (prediction == toy.inputs.y)[clean]
-    return {
-        "triggered read as the target without the first": target.double().mean().item(),
-        "clean accuracy without the first": right.double().mean().item(),
-    }
-
-
-def without_the_named(
-    run: apd.Run, detector: mad.Detector, x: np.ndarray, rng: np.random.Generator
-) -> Figures:
-    """How many are read otherwise without what each names, and without as many active others."""
-    named, others = [], []
-    for n, active in enumerate(detector.evidence(x).active):
-        reasons = detector.explain(x, n)
-        own = [part.component for part in reasons.components]
-        rest = np.setdiff1d(active.nonzero()[0], own)
-        drawn = rng.permutation(rest)[: len(own)].tolist()
-        named.append(reasons.prediction_without != toys.digits.TARGET)
-        others.append(run.outputs_without(x[[n]], drawn)[0].argmax() != toys.digits.TARGET)
-    return {
-        "read otherwise without the named": float(np.mean(named)),
-        "without as many others": float(np.mean(others)),
-    }
-
-
-def show(seeds: list[int], found: list[Figures], console: Console) -> None:
-    """A line per figure, a column per seed, and their mean."""
-    table = Table(title=f"Backdoored digits, flags at alpha {ALPHA}")
-    table.add_column("")
-    for heading in (*(f"seed {seed}" for seed in seeds), "mean"):
-        table.add_column(heading, justify="right")
-    for name in found[0]:
-        values = [figures[name] for figures in found]
-        table.add_row(name, *(f"{value:.3f}" for value in (*values, np.mean(values))))
+def show(rows: list[Row], console: Console) -> None:
+    """A line per victim."""
+    table = headed("backdoors without what they are named for", "attack", "seed", *COLUMNS)
+    for row in rows:
+        figures = (f"{getattr(row, name):.3f}" for name in COLUMNS)
+        table.add_row(row.attack, str(row.seed), *figures)
     console.print(table)
 
 
@@ -128,17 +91,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, help="write the figures there as they come")
+    parser.add_argument("--data", type=Path, help="an .npz of images and labels")
+    parser.add_argument("--cache", type=Path, default=Path("runs/detection"))
+    parser.add_argument("--json", type=Path, help="write the rows there as they come")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--architecture", choices=ARCHITECTURES, default="mlp")
+    parser.add_argument("--share", type=float, default=0.02)
+    parser.add_argument("--training", choices=TRAININGS, default="obfuscated")
+    parser.add_argument("--attacks", choices=ATTACKS, nargs="+", default=list(ATTACKS))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: list[Figures] = []
-    for seed in options.seeds:
-        found.append(measured(seed))
-        if options.json:
-            rows = [{"seed": s, **f} for s, f in zip(options.seeds, found, strict=False)]
-            options.json.write_text(json.dumps(rows, indent=1) + "\n")
-    show(options.seeds, found, Console(width=100))
+    data, training = load(options.data), TRAININGS[options.training]
+    rows: list[Row] = []
+    for attack in options.attacks:
+        for seed in options.seeds:
+            recipe = Recipe(options.architecture, attack, options.share, training, seed)
+            subject = Subject.of(split(data, seed), recipe, apd.Config(), options.cache)
+            with torch.no_grad():
+                rows.append(measured(subject))
+            if options.json:
+                options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+    show(rows, Console())
 
 
 if __name__ == "__main__":

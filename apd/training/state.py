@@ -165,8 +165,8 @@ def set_apart(
 ) -> None:
     """Take from all components what no trusted input reads, and share it out among zero ones.
 
-    On trusted inputs nothing changes. What another input reads that they do not has names of its
-    own, and no part in what they use.
+    On trusted inputs next to nothing changes. What another input reads that they do not has names
+    of its own, and no part in what they use.
 
     Args:
         components: changed in place.
