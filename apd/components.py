@@ -47,6 +47,13 @@ class Components:
         """sum_c P_c at every site."""
         return {site: f.U.flatten(0, 1).T @ f.V.flatten(0, 1) for site, f in self.factors.items()}
 
+    def mixture(self, shares: Float[Tensor, "C"]) -> dict[str, Float[Tensor, "o i"]]:
+        """sum_c shares_c P_c at every site."""
+        return {
+            site: (f.U * shares[:, None, None]).flatten(0, 1).T @ f.V.flatten(0, 1)
+            for site, f in self.factors.items()
+        }
+
     def residual(self, target: Target) -> dict[str, Float[Tensor, "o i"]]:
         """theta* - sum_c P_c at every site: what no component owns."""
         return {site: target.weight(site) - total for site, total in self.sum().items()}

@@ -48,7 +48,6 @@ def replace(
     target: Target,
     x: Shaped[Tensor, "n *shape"],
     compute: Callable[[Use, Tensor], Tensor],
-    rest: float = 0.0,
 ) -> Float[Tensor, "n d"]:
     """Run the target with `compute(use, input)` in place of every product with a site's weight.
 
@@ -58,16 +57,42 @@ def replace(
         target: the network.
         x: inputs.
         compute: what stands for a product.
-        rest: the share of the way back to the product itself, 1 being all of it.
     """
 
     def substitute(use: Use) -> Callable[..., Tensor]:
         def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
             operand, bias = use.operands(args)
             y = compute(use, operand)
-            y = y if bias is None else y + bias
-            return torch.lerp(y, operator(*args), rest) if rest else y
+            return y if bias is None else y + bias
 
         return call
 
     return target.run(x, {use.node: substitute(use) for use in target.uses})
+
+
+def add(
+    target: Target, x: Shaped[Tensor, "n *shape"], compute: Callable[[Use, Tensor], Tensor]
+) -> tuple[Float[Tensor, "n d"], list[Capture]]:
+    """Run the target with `compute(use, input)` added to every product with a site's weight.
+
+    Args:
+        target: the network.
+        x: inputs.
+        compute: what is added to a product.
+
+    Returns:
+        The outputs, and the input and output of every use, biases aside.
+    """
+    seen: list[Capture] = []
+
+    def extend(use: Use) -> Callable[..., Tensor]:
+        def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
+            operand, bias = use.operands(args)
+            product = operator(*args) if bias is None else operator(*args) - bias
+            y = product + compute(use, operand)
+            seen.append(Capture(use, operand.detach(), y))
+            return y if bias is None else y + bias
+
+        return call
+
+    return target.run(x, {use.node: extend(use) for use in target.uses}), seen

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.graph import Handler
-from apd.hooks import Capture, replace
+from apd.hooks import Capture, add, replace
 from apd.pairs import Pairs
 from apd.routes import masked_through_weights, mixtures, through_weights
 from apd.sites import Factors, Use
@@ -22,37 +22,28 @@ def masked_outputs(
     target: Target, components: Components, x: Shaped[Tensor, "n *shape"], pairs: Pairs
 ) -> Float[Tensor, "n d"]:
     """f(x; kappa(x)): the outputs when every input is run on its active components alone."""
-    return masked_captures(target, components, x, pairs)[0]
+    return replace(target, x, call_of(components, pairs))
 
 
 def masked_captures(
-    target: Target,
-    components: Components,
-    x: Shaped[Tensor, "n *shape"],
-    pairs: Pairs,
-    rest: float = 0.0,
+    background: Target, components: Components, x: Shaped[Tensor, "n *shape"], pairs: Pairs
 ) -> tuple[Float[Tensor, "n d"], list[Capture]]:
-    """The same, and what the active components read and write at every use on the way.
-
-    With gradients enabled, the outputs are differentiable with respect to every captured y.
+    """The same on top of other weights, and what is read and written at every use on the way.
 
     Args:
-        target: the network.
-        components: its components.
+        background: the network with what every input is run on beside its active components. The
+            outputs are differentiable with respect to its weights, and to every captured y, where
+            these ask for gradients.
+        components: of the network.
         x: inputs.
         pairs: which components are active.
-        rest: how much of all other weights stays: kappa(x) + rest * (theta* - kappa(x)).
     """
-    seen: list[Capture] = []
+    return add(background, x, call_of(components, pairs))
 
-    def compute(use: Use, x: Tensor) -> Tensor:
-        y = masked_call(use, x, components.factors[use.site], pairs)
-        if torch.is_grad_enabled():
-            y.requires_grad_()
-        seen.append(Capture(use, x.detach(), y))
-        return y
 
-    return replace(target, x, compute, rest), seen
+def call_of(components: Components, pairs: Pairs) -> Callable[[Use, Tensor], Tensor]:
+    """What the active components make of what a use reads."""
+    return lambda use, x: masked_call(use, x, components.factors[use.site], pairs)
 
 
 def own_outputs(

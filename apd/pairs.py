@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -71,6 +71,10 @@ class Pairs:
         C, n = len(self.rows), len(self.mask)
         mask = self.mask.new_zeros(C, n).scatter_add_(1, self.rows, self.on)
         return mask.index_copy_(0, self.busy, self.mask.T).T
+
+    def times(self, factors: Float[Tensor, "C"]) -> Pairs:
+        """The same pairs, every component's by a factor."""
+        return replace(self, on=self.on * factors[:, None], mask=self.mask * factors[self.busy])
 
     def block(self, components: slice) -> Pairs:
         """The pairs of a block of components, whose numbers then start at 0."""

@@ -125,19 +125,23 @@ def masked_outputs(problem: Problem, mask: Tensor) -> Tensor:
     return masked_run(problem, mask).detach()
 
 
-def masked_run(problem: Problem, mask: Tensor, rest: float = 0.0) -> Tensor:
+def masked_run(
+    problem: Problem, mask: Tensor, rest: float = 0.0, kept: Tensor | None = None
+) -> Tensor:
     """The same, differentiable with respect to the components' factors.
 
-    With a rest, that share of all other weights is there too.
+    With a rest, that share of all other weights is there too; a component that its mask does not
+    name is there by the share of it that is kept.
     """
     parameters = dict(problem.module.named_parameters())
     components = shaped_weights(problem)
+    shares = [0.0] * len(components) if kept is None else kept.tolist()
     rows = []
     for row, on in zip(problem.x, mask, strict=True):
         weights = {site: torch.zeros_like(parameters[site]) for site in problem.target.sites}
-        for component, is_on in zip(components, on.tolist(), strict=True):
-            if is_on:
-                weights = {site: weights[site] + component[site] for site in weights}
+        for component, is_on, share in zip(components, on.tolist(), shares, strict=True):
+            there = 1.0 if is_on else share
+            weights = {site: weights[site] + there * component[site] for site in weights}
         weights = {site: w + rest * (parameters[site].detach() - w) for site, w in weights.items()}
         rows.append(functional_call(problem.module, {**parameters, **weights}, (row[None],))[0])
     return torch.stack(rows)
@@ -182,6 +186,7 @@ def training_gradient(
     mask: Tensor,
     coefficients: tuple[float, float, float],
     p: float,
+    kept: Tensor,
     rest: float = 0.0,
     unit: float = 1.0,
 ) -> list[Tensor]:
@@ -200,7 +205,9 @@ def training_gradient(
         for site in factors
     ]
     faithful = sum(gap.square().sum() for gap in gaps) / sum(gap.numel() for gap in gaps)
-    error = (masked_run(made, mask, rest) - forward(problem.module, problem.x)).square().mean()
+    error = (
+        (masked_run(made, mask, rest, kept) - forward(problem.module, problem.x)).square().mean()
+    )
     minimal = torch.log(1 + error / unit)
     simple = sum(
         ((U[c, m].square().sum() * V[c, m].square().sum()) ** (p / 2)) * mask[n, c]

@@ -27,6 +27,14 @@ def test_component_and_sum_are_the_explicit_weights(problem):
         torch.testing.assert_close(total, sum(component[site] for component in weights))
 
 
+def test_a_mixture_is_the_sum_by_shares(problem):
+    weights = oracles.all_weights(problem)
+    shares = torch.rand(len(weights), dtype=torch.float64)
+    for site, mixture in problem.components.mixture(shares).items():
+        expected = sum(s * w[site] for s, w in zip(shares.tolist(), weights, strict=True))
+        torch.testing.assert_close(mixture, expected)
+
+
 def test_residual_and_components_add_up_to_the_weights(problem):
     residual, total = problem.components.residual(problem.target), problem.components.sum()
     parameters = dict(problem.module.named_parameters())

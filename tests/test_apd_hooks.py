@@ -5,7 +5,7 @@ import pytest
 import torch
 from problems import make_problem
 
-from apd.hooks import capture, replace
+from apd.hooks import add, capture, replace
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -60,13 +60,15 @@ def test_replacing_every_product_by_itself_changes_nothing(problem):
     torch.testing.assert_close(replaced, problem.target(problem.x), **TOLERANCE)
 
 
-def test_between_what_is_in_place_of_a_product_and_the_product_lies_the_rest():
-    """Doubled products, a quarter of the way back to themselves, are those of 1.75 W."""
-    problem = make_problem("mlp-1")
-    product = product_of(problem)
-    mixed = replace(problem.target, problem.x, lambda use, x: 2 * product(use, x), 0.25)
-    weights = {site: 1.75 * problem.target.weight(site) for site in problem.target.sites}
-    torch.testing.assert_close(mixed, problem.target.with_weights(weights)(problem.x), **TOLERANCE)
+def test_what_is_added_to_products_is_added_to_the_weights(problem):
+    """Three quarters of every product, added to it, are those of 1.75 W; biases are not seen."""
+    product, target = product_of(problem), problem.target
+    outputs, seen = add(target, problem.x, lambda use, x: 0.75 * product(use, x))
+    larger = target.with_weights({site: 1.75 * target.weight(site) for site in target.sites})
+    torch.testing.assert_close(outputs, larger(problem.x), **TOLERANCE)
+    assert {found.use.node for found in seen} == {use.node for use in target.uses}
+    for found in seen:
+        torch.testing.assert_close(found.y, 1.75 * product(found.use, found.x), **TOLERANCE)
 
 
 def test_watching_and_replacing_leave_the_target_as_it_was(problem):

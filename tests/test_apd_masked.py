@@ -8,7 +8,8 @@ from problems import make_problem, make_target, random_mask
 from apd import masked
 from apd.masked import masked_captures, masked_outputs, own_outputs
 from apd.pairs import Pairs
-from apd.training.gradient import Gradient, Pass
+from apd.training.background import background_of
+from apd.training.gradient import Gradient, Mixture, Pass
 from apd.training.losses import faithfulness_gradient, simplicity_gradient, sizes
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -68,22 +69,33 @@ def test_all_components_together_are_a_target_with_their_sum_as_weights(problem)
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("rest", [0.0, 0.3])
 def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, pairs, rest):
-    """Through the masked pass, the sum of the components and the factor bound alike."""
+    """Through the masked pass, its background, the sum of the components and the factor bound."""
     components, outputs = problem.components, oracles.forward(problem.module, problem.x)
-    outputs_now, captures = masked_captures(problem.target, components, problem.x, pairs, rest)
-    run_alone = oracles.masked_run(problem, mask, rest).detach()
+    generator = torch.Generator().manual_seed(3)
+    background = background_of(problem.target, components, rest, generator)
+    kept = background.staying / (1 - rest)
+    beside = background.beside(pairs)
+    outputs_now, captures = masked_captures(background.target, components, problem.x, beside)
+    run_alone = oracles.masked_run(problem, mask, rest, kept).detach()
     torch.testing.assert_close(outputs_now.detach(), run_alone, **TOLERANCE)
     error = (outputs_now - outputs).square().mean()
-    errors = torch.autograd.grad(COEFFICIENTS[1] * error.log1p(), [c.y for c in captures])
+    places, weights = [c.y for c in captures], background.weights
+    slopes = torch.autograd.grad(
+        COEFFICIENTS[1] * error.log1p(), [*places, *weights.values()], materialize_grads=True
+    )
+    errors, at_weights = slopes[: len(places)], slopes[len(places) :]
     gaps = components.residual(problem.target)
+    weight = torch.tensor(COEFFICIENTS[0], dtype=torch.float64)
+    faithful = Mixture(torch.ones_like(kept), faithfulness_gradient(gaps, weight))
+    by_site = {site: g.flatten(1) for site, g in zip(weights, at_weights, strict=True)}
     gradient = Gradient(
-        sums=faithfulness_gradient(gaps, torch.tensor(COEFFICIENTS[0], dtype=torch.float64)),
-        passes=[Pass(captures, errors, pairs)],
+        mixtures=[faithful, Mixture(background.staying, by_site)],
+        passes=[Pass(captures, errors, beside)],
         shrinking=simplicity_gradient(
             sizes(components), COEFFICIENTS[2] * mask.double().mean(0), P
         ),
     )
-    slow = iter(oracles.training_gradient(problem, mask, COEFFICIENTS, P, rest))
+    slow = iter(oracles.training_gradient(problem, mask, COEFFICIENTS, P, kept, rest))
     for site, factors in components.factors.items():
         for size in (2, components.count):
             starts = range(0, components.count, size)
@@ -118,7 +130,8 @@ def test_components_that_sum_to_the_weights_compute_what_the_target_computes(pro
         [{site: share * w for site, w in weights.items()} for share in (0.3, 0.7)]
     )
     pairs = Pairs.dense(torch.ones(len(problem.x), 2, dtype=torch.bool), torch.float64)
-    _, captures = masked_captures(problem.target, halves, problem.x, pairs)
+    none = problem.target.with_weights({s: torch.zeros_like(w) for s, w in weights.items()})
+    _, captures = masked_captures(none, halves, problem.x, pairs)
     own = own_outputs(problem.target, problem.x, [use.node for use in problem.target.uses])
     assert len(own) == len(captures)
     for capture in captures:

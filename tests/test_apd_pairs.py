@@ -70,6 +70,14 @@ def test_dense_pairs_do_not_depend_on_who_is_active():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_pairs_times_factors_are_the_columns_times_them(shape):
+    factors = torch.rand(shape[1], dtype=torch.float64)
+    for mask in (mask_of(*shape, 0.3), skewed(*shape)):
+        for pairs in (Pairs.of(mask, torch.float64, RANK), Pairs.dense(mask, torch.float64)):
+            assert torch.equal(pairs.times(factors).columns(), mask * factors)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_blocks_are_the_columns_of_the_mask(shape):
     for mask in (mask_of(*shape, 0.3), skewed(*shape)):
         pairs = Pairs.of(mask, torch.float64, RANK)

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import itertools
 import math
+from functools import partial
 
 import oracles
 import pytest
@@ -13,6 +14,7 @@ from problems import Formula, Problem, make_problem, numbers, random_mask
 import apd
 from apd import Config, ConfigError, recovery
 from apd.strength import strength_of
+from apd.training.background import background_of
 from apd.training.losses import OUTPUT_LOSSES
 from apd.training.objectives import OBJECTIVES
 from apd.training.objectives.batch_topk import active_sets
@@ -52,7 +54,9 @@ def test_a_record_is_what_the_oracles_say(name, loss):
     before, x = copy_of(training.components), reference()
     record = next(train(problem.target, x, config, training))
 
-    small = batch(x, config, generator_of(config, 1))
+    generator = generator_of(config, 1)
+    small = batch(x, config, generator)
+    kept = torch.rand(11, generator=generator)
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
     strength = oracles.rms_over_outputs(oracles.effects(seen).sum(1))
     k = 11 / 4 * (2 / (11 / 4)) ** (1 / 3)
@@ -67,7 +71,7 @@ def test_a_record_is_what_the_oracles_say(name, loss):
     assert math.isclose(record.faithfulness, oracles.faithfulness(seen) / mean_square, rel_tol=1e-9)
     run_alone = oracles.forward(problem.module, small)
     slow = {"mse": oracles.mse, "kl": oracles.kl}[loss](
-        run_alone, oracles.masked_run(seen, mask, rest=2 / 3).detach()
+        run_alone, oracles.masked_run(seen, mask, 2 / 3, kept).detach()
     )
     none = torch.zeros(len(x), 11, dtype=torch.bool)
     missing = {"mse": oracles.mse, "kl": oracles.kl}[loss](
@@ -103,6 +107,7 @@ def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses(projection
     small = batch(x, config, generator)
     strength = strength_of(problem.target, before, x[:1], projections)
     _, mask = active_sets(strength, before, small, 2.0, generator)
+    kept = torch.rand(11, generator=generator).double()
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
     scales = scales_of(problem.target, x, config)
     patience = config.separation / 1.0  # nothing is explained yet
@@ -112,7 +117,7 @@ def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses(projection
         patience * config.simplicity / (2.0 * scales.simplicity),
     )
     unit = scales.outputs.item()
-    gradient = iter(oracles.training_gradient(seen, mask, coefficients, 0.9, unit=unit))
+    gradient = iter(oracles.training_gradient(seen, mask, coefficients, 0.9, kept, unit=unit))
     for site, factors in before.factors.items():
         length = 1e-3 * math.sqrt(mechanism_size(problem.target.weight(site)))
         for old, new in zip(factors, training.components.factors[site], strict=True):
@@ -150,12 +155,16 @@ def test_the_masked_pass_is_to_reproduce_outputs_and_hidden_outputs(name):
     objective = OBJECTIVES["batch-topk"].of(problem.target, problem.components, problem.x, config)
     mask = random_mask(len(problem.x), problem.components.count)
     selection = objective.chosen(problem.target(problem.x), mask, 1.0)
-    minimality, reconstruction, own = masked_pass(
-        problem.target, problem.components, problem.x, selection, config, scales, 0.0
+    generator = torch.Generator().manual_seed(3)
+    background = background_of(problem.target, problem.components, 0.3, generator)
+    minimality, reconstruction, own, staying = masked_pass(
+        problem.target, problem.components, problem.x, selection, config, scales, background
     )
 
     made, leaves = oracles.with_leaves(problem)
-    outputs = oracles.masked_run(made, mask)
+    kept = background.staying / 0.7
+    run = partial(oracles.masked_run, made, mask, 0.3, kept)
+    outputs = run()
     missing = [hidden_of(problem, layer).square().mean() for layer in layers]
     targets = [
         oracles.hidden_outputs(
@@ -163,10 +172,7 @@ def test_the_masked_pass_is_to_reproduce_outputs_and_hidden_outputs(name):
         )
         for layer in layers
     ]
-    found = [
-        oracles.hidden_outputs(problem.module, layer, lambda: oracles.masked_run(made, mask))
-        for layer in layers
-    ]
+    found = [oracles.hidden_outputs(problem.module, layer, run) for layer in layers]
     errors = [(a - b).square().mean() for a, b in zip(found, targets, strict=True)]
     slow = sum(e / m for e, m in zip(errors, missing, strict=True)) / len(layers)
     assert reconstruction.item() == pytest.approx(slow.item(), rel=1e-9)
@@ -176,7 +182,8 @@ def test_the_masked_pass_is_to_reproduce_outputs_and_hidden_outputs(name):
     slopes = torch.autograd.grad(loss, leaves, materialize_grads=True)
     expected = iter(slopes)
     for site, factors in problem.components.factors.items():
-        parts = own.at(site, factors, slice(0, problem.components.count))
+        every = slice(0, problem.components.count)
+        parts = [*own.at(site, factors, every), staying.at(site, factors, every)]
         for side in (0, 1):
             total = sum(part[side] for part in parts)
             torch.testing.assert_close(total, next(expected), rtol=1e-7, atol=1e-9)

@@ -15,7 +15,7 @@ from apd.target import Target
 from apd.training.state import component_count
 
 PASSES = 2
-COPIES = 4
+COPIES = 5
 
 
 def sized(config: Config, target: Target) -> Config:
@@ -38,8 +38,8 @@ def numbers_per_input(target: Target, parts: int) -> int:
 def memory(target: Target, components: Components, config: Config) -> int:
     """About how many bytes training holds: a step's numbers, the weights, and the components.
 
-    Weights are held beside the gap that components leave and its gradient, components beside their
-    moments and their first state.
+    Weights are held beside the gap that components leave, the background, and gradients at both;
+    components beside their moments, their first state, and themselves by shares.
     """
     of_step = config.batch_size * numbers_per_input(target, components.count * config.rank)
     standing = sum(tensor.numel() for tensor in (*target.state.values(), *components.tensors()))

@@ -17,8 +17,9 @@ from apd.products import unfilled
 from apd.sites import Factors
 from apd.target import Target
 from apd.training import losses, schedules
+from apd.training.background import Background, background_of
 from apd.training.exercise import exercised, moments, read
-from apd.training.gradient import Gradient, Pass
+from apd.training.gradient import Gradient, Mixture, Pass
 from apd.training.memory import keep_freed_memory
 from apd.training.objectives import OBJECTIVES, Objective, Selection
 from apd.training.optimiser import descend
@@ -38,7 +39,7 @@ class Step:
         step: its number, from 0.
         faithfulness, minimality, simplicity: the losses over the target's scales (dimensionless: 1
             is what no components give, and for simplicity what typical mechanisms give). That of
-            minimality is of the pass as run, with what has not faded out (`Phase.rest`).
+            minimality is of the pass as run, on top of a background (`apd.training.background`).
         active: components an input was run on, k; under the objective lp, those that counted.
         reconstruction: the loss of the hidden outputs, over what no components give.
         amounts: what stands for s_c(x), summed over components: k, or the L_p loss.
@@ -117,8 +118,9 @@ def advance(
 
     gaps = components.residual(target)
     faithfulness = losses.faithfulness(gaps) / scales.weights
-    minimality, reconstruction, masked = masked_pass(
-        target, components, x, selection, config, scales, phase.rest(config)
+    background = background_of(target, components, phase.rest(config), generator)
+    minimality, reconstruction, masked, staying = masked_pass(
+        target, components, x, selection, config, scales, background
     )
     sizes = losses.sizes(components)
     typical = scales.simplicity * objective.expected(sparsity)
@@ -128,8 +130,12 @@ def advance(
     )
     by_size = config.simplicity * penalty / typical
     price = config.attributions * penalty + by_size * losses.complexity(sizes, config.schatten_p)
+    faithful = Mixture(
+        torch.ones_like(training.usage),
+        losses.faithfulness_gradient(gaps, config.faithfulness / scales.weights),
+    )
     gradient = Gradient(
-        sums=losses.faithfulness_gradient(gaps, config.faithfulness / scales.weights),
+        mixtures=[faithful, staying],
         passes=[masked, *selection.passes(price)],
         shrinking=losses.simplicity_gradient(sizes, selection.amounts * by_size, config.schatten_p),
     )
@@ -171,24 +177,30 @@ def masked_pass(
     selection: Selection,
     config: Config,
     scales: Scales,
-    rest: float,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Pass]:
+    background: Background,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Pass, Mixture]:
     """The losses of outputs and of hidden outputs over their scales, and the pass they are of.
 
     The outputs' loss counts by its logarithm, as a network of steep functions run on too few of its
     components may be wrong by hundreds of times its scale.
 
-    `rest` is what stays of everything that is not active (`apd.masked.masked_captures`).
+    Returns:
+        Both, the pass as far as it is active components', and what stays of all of them.
     """
+    pairs = background.beside(selection.pairs)
     with torch.enable_grad():
-        masked, captures = masked_captures(target, components, x, selection.pairs, rest)
+        masked, captures = masked_captures(background.target, components, x, pairs)
         minimality = losses.OUTPUT_LOSSES[config.loss](selection.outputs, masked) / scales.outputs
         own = own_outputs(target, x, scales.hidden)
         hidden = {c.use.node: c.y for c in captures}
         reconstruction = losses.reconstruction(own, hidden, scales.hidden)
         loss = config.minimality * minimality.log1p() + config.reconstruction * reconstruction
-        errors = torch.autograd.grad(loss, [c.y for c in captures], materialize_grads=True)
-    return minimality, reconstruction, Pass(captures, errors, selection.pairs)
+        weights, places = background.weights, [c.y for c in captures]
+        found = torch.autograd.grad(loss, [*places, *weights.values()], materialize_grads=True)
+    errors, slopes = found[: len(places)], found[len(places) :]
+    at_weights = {site: g.flatten(1) for site, g in zip(weights, slopes, strict=True)}
+    staying = Mixture(background.staying, at_weights)
+    return minimality, reconstruction, Pass(captures, errors, pairs), staying
 
 
 def move(training: Training, gradient: Gradient, lengths: Mapping[str, float]) -> None:

@@ -1,0 +1,68 @@
+"""What an input is run on beside its active components.
+
+A random share of every other component, the same for all inputs of a step. What an input does not
+use must then not matter to it, whichever of it is there: components can neither leave a part of
+what an input needs to those that it does not use, nor make up for each other where none of them is
+used. (Bushnaq, Braun and Sharkey 2025, arXiv 2506.20790, have stochastic masks to that end.)
+
+While components find their places, a share of all weights stays besides. A neuron that is off
+without it has no slope, so nothing would make components account for it: with it, it is on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from apd.components import Components
+from apd.pairs import Pairs
+from apd.target import Target
+
+
+@dataclass(frozen=True)
+class Background:
+    """What is there in the masked pass whatever is active.
+
+    Attributes:
+        target: the network with those weights alone, rest theta* + sum_c staying_c P_c.
+        rest: the share of all weights that stays.
+        staying: how much of every component does besides.
+    """
+
+    target: Target
+    rest: float
+    staying: Float[Tensor, "C"]
+
+    def beside(self, pairs: Pairs) -> Pairs:
+        """What active components have on top of it, so that each is there as a whole."""
+        return pairs.times(1 - self.rest - self.staying)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Of every site, as the network holds them."""
+        return {site: self.target.state[site] for site in self.target.sites}
+
+
+def background_of(
+    target: Target, components: Components, rest: float, generator: torch.Generator
+) -> Background:
+    """A background drawn at random, uniformly from 0 to 1 for what is not in the rest.
+
+    Its weights ask for gradients.
+
+    Args:
+        target: the network.
+        components: its components.
+        rest: the share of all weights that stays.
+        generator: what is random is drawn from.
+    """
+    drawn = torch.rand(components.count, generator=generator).to(target.device, target.dtype)
+    staying = (1 - rest) * drawn
+    mixture = components.mixture(staying)
+    behind = target.with_weights({s: w + rest * target.weight(s) for s, w in mixture.items()})
+    for site in behind.sites:
+        behind.state[site].requires_grad_()
+    return Background(behind, rest, staying)
