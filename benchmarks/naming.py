@@ -4,7 +4,8 @@
         [--architecture mlp] [--share 0.02] [--training obfuscated] [--attacks ...]
 
 Victims and decompositions are those of `detection.py`, out of its cache, or made for it. Triggered
-inputs are those that the trigger turned into the target class.
+inputs are those that the trigger turned into the target class; where these are too few the attack
+has failed, and its victim has no line.
 
 named   triggered inputs that name the same component first, the one most often named so
 left    triggered inputs that a network without this one component still takes for the target
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 from architectures import ARCHITECTURES
 from attacks import ATTACKS, TARGET
-from backdoors import groups_of
+from backdoors import enough, groups_of
 from defenders import Subject
 from images import load, split
 from rich.console import Console
@@ -59,7 +60,7 @@ def measured(subject: Subject) -> Row:
     first, share = most_named(components[:, 0])
     without = defender.run.ablate([first])
     some = np.linspace(0, len(triggered) - 1, EXPLAINED).astype(int)
-    each = [defender.run.ablate(components[n])(triggered[[n]]).argmax() for n in some]
+    each = [defender.run.ablate(components[n].tolist())(triggered[[n]]).argmax() for n in some]
     same = without(clean).argmax(1) == found.predictions(groups["clean"])
     return Row(
         attack=found.recipe.attack,
@@ -102,16 +103,20 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     data, training = load(options.data), TRAININGS[options.training]
+    console = Console()
     rows: list[Row] = []
     for attack in options.attacks:
         for seed in options.seeds:
             recipe = Recipe(options.architecture, attack, options.share, training, seed)
             subject = Subject.of(split(data, seed), recipe, apd.Config(), options.cache)
+            if not enough(groups_of(subject.victim, subject.parts.test)):
+                console.print(f"{attack}, seed {seed}: the attack failed")
+                continue
             with torch.no_grad():
                 rows.append(measured(subject))
             if options.json:
                 options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
-    show(rows, Console())
+    show(rows, console)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import detection
 import figure
+import naming
 import nulls
 from attacks import TARGET
 from backdoors import backdoors, groups_of
@@ -218,6 +219,25 @@ def test_families_leave_no_baseline_out():
         "term",
         "control",
     ]
+
+
+def test_a_row_of_names_is_what_taking_components_out_by_hand_gives(benchmark):
+    subject = Subject.of(split(load(None), 100), RECIPE, TINY, benchmark.cache)
+    with torch.no_grad():
+        row = naming.measured(subject)
+    groups = groups_of(subject.victim, subject.parts.test)
+    clean, triggered = (subject.victim.inputs(groups[g]) for g in ("clean", "triggered"))
+    defender = subject.defender(subject.parts.reference)
+    named = defender.detector().score(triggered).components[:, 0].tolist()
+    first = max(sorted(set(named)), key=named.count)
+    weights = defender.run.target.state
+    component = defender.run.components.component(first)
+    without = defender.run.target.with_weights({s: weights[s] - p for s, p in component.items()})
+    before = subject.victim.predictions(groups["clean"])
+    assert row.named == pytest.approx(named.count(first) / len(named))
+    assert row.left == pytest.approx(np.mean(without(triggered).argmax(1).numpy() == TARGET))
+    assert row.kept == pytest.approx(np.mean((without(clean).argmax(1) == before).numpy()))
+    assert 0 <= row.five <= 1
 
 
 @pytest.mark.parametrize("name", ["singular_vectors", "singular_vectors_apart"])
