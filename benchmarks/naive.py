@@ -52,7 +52,8 @@ class Twin:
         strengths, outputs = attributions(self.network, self.factors, x)
         mask = batch_topk(strengths, self.pairs)
         everything, cached = components_outputs(self.network, self.factors, x)
-        terms = losses(self.network, self.factors, x, outputs, mask, self.p)
+        kept = torch.rand(mask.shape[1], device=x.device, dtype=x.dtype)
+        terms = losses(self.network, self.factors, x, outputs, mask, kept, self.p)
         total = sum(c * term for c, term in zip(self.coefficients, terms, strict=True))
         self.optimiser.zero_grad()
         total.backward()
@@ -136,12 +137,14 @@ def losses(
     x: Tensor,
     outputs: Tensor,
     mask: Tensor,
+    kept: Tensor,
     p: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Faithfulness, minimality and simplicity."""
+    """Faithfulness, minimality and simplicity; `kept` is how much of inactive components stays."""
+    there = torch.where(mask, torch.ones_like(kept), kept)
     return (
         faithfulness(network, factors),
-        F.mse_loss(components_outputs(network, factors, x, mask)[0], outputs),
+        F.mse_loss(components_outputs(network, factors, x, there)[0], outputs),
         simplicity(factors, mask, p),
     )
 

@@ -162,8 +162,9 @@ def loss_difference(problem: Problem, device: str) -> float:
     x = batch(reference, config, generator)
     strength = strength_of(target, components, x[:1], config.projections)
     outputs, mask = active_sets(strength, components, x, config.active, generator)
+    kept = torch.rand(components.count, generator=generator).to(x)
     network = problem.network(device).requires_grad_(False)
-    naive = losses(network, components.factors, x, outputs, mask, config.schatten_p)
+    naive = losses(network, components.factors, x, outputs, mask, kept, config.schatten_p)
     step = next(train(target, reference, config, begin(target, config)))
     ours = (
         step.faithfulness * scales.weights,
@@ -176,21 +177,22 @@ def loss_difference(problem: Problem, device: str) -> float:
 def operations(problem: Problem, device: str) -> float:
     """Floating-point operations in matrix products that a step cannot do without.
 
-    Counted: a forward of the target and one backward of it to its activations; what every part of
-    every component reads from each input, and its product with one gradient per input, at every
-    use of a site (so attributions to one output, or to one projection of them); the forward and
-    backward of the active (input, component) pairs alone; and the sum of the components with its
-    backward. Nothing is counted twice because some way of computing repeats it, so the fraction of
-    the matmul rate is low where attributions are taken to each of many outputs.
+    Counted: a forward of the target and one backward of it to its activations; the same of what is
+    run beside active components, and its backward to weights; what every part of every component
+    reads from each input, and its product with one gradient per input, at every use of a site (so
+    attributions to one output, or to one projection of them); the forward and backward of the
+    active (input, component) pairs alone; and two sums of the components, as they are and by
+    shares, with their backward. Nothing is counted twice because some way of computing repeats it,
+    so the fraction of the matmul rate is low where attributions are taken to each of many outputs.
     """
     config, target, reference = setting(problem, device)
     n, parts = config.batch_size, config.components * config.rank
     active = config.active * config.rank
-    total = 2.0 * forward_operations(problem.network(device), reference[:n])
+    total = 5.0 * forward_operations(problem.network(device), reference[:n])
     for site in target.sites.values():
         o, i = site.shape
         total += len(site.uses) * 2 * n * (parts + 3 * active) * (o + i)
-        total += 3 * 2 * parts * o * i
+        total += 2 * 3 * 2 * parts * o * i
     return total
 
 
