@@ -17,7 +17,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def test_all_of_the_rest_is_the_target_itself(problem):
-    background = background_of(problem.target, problem.components, 1.0, seeded())
+    background = background_of(problem.target, problem.components, 1.0, 1.0, seeded())
     for site, weight in background.weights.items():
         assert torch.equal(weight.flatten(1), problem.target.weight(site))
     mask = random_mask(len(problem.x), problem.components.count)
@@ -28,7 +28,7 @@ def test_all_of_the_rest_is_the_target_itself(problem):
 
 def test_what_is_active_is_there_as_a_whole(problem):
     """With every component active, and no rest, it is their sum whatever was drawn."""
-    background = background_of(problem.target, problem.components, 0.0, seeded())
+    background = background_of(problem.target, problem.components, 0.0, 1.0, seeded())
     every = torch.ones(len(problem.x), problem.components.count, dtype=torch.bool)
     pairs = background.beside(Pairs.dense(every, torch.float64))
     outputs, _ = masked_captures(background.target, problem.components, problem.x, pairs)
@@ -41,7 +41,7 @@ def test_what_stays_is_drawn_uniformly_and_anew():
     generator = seeded()
     drawn = torch.cat(
         [
-            background_of(problem.target, problem.components, 0.0, generator).staying
+            background_of(problem.target, problem.components, 0.0, 1.0, generator).staying
             for _ in range(800)
         ]
     )
@@ -49,13 +49,15 @@ def test_what_stays_is_drawn_uniformly_and_anew():
     assert ((drawn >= 0) & (drawn < 1)).all()
     assert drawn.mean().item() == pytest.approx(0.5, abs=0.02)
     assert drawn.var().item() == pytest.approx(1 / 12, abs=0.005)
-    half = background_of(problem.target, problem.components, 0.5, seeded(1))
-    whole = background_of(problem.target, problem.components, 0.0, seeded(1))
+    half = background_of(problem.target, problem.components, 0.5, 1.0, seeded(1))
+    whole = background_of(problem.target, problem.components, 0.0, 1.0, seeded(1))
     torch.testing.assert_close(half.staying, whole.staying / 2)
+    less = background_of(problem.target, problem.components, 0.0, 0.3, seeded(1))
+    torch.testing.assert_close(less.staying, 0.3 * whole.staying)
 
 
 def test_only_its_weights_ask_for_gradients(problem):
-    background = background_of(problem.target, problem.components, 0.3, seeded())
+    background = background_of(problem.target, problem.components, 0.3, 1.0, seeded())
     assert all(weight.requires_grad for weight in background.weights.values())
     assert not any(tensor.requires_grad for tensor in problem.target.state.values())
     assert not any(tensor.requires_grad for tensor in problem.components.tensors())
@@ -70,7 +72,7 @@ def test_components_that_make_up_for_each_other_are_told_from_none(problem):
     mask = torch.tensor([[True, False, False]]).expand(len(problem.x), -1)
     for pair, matters in (([others, minus], True), ([nothing, nothing], False)):
         components = oracles.whole([weights, *pair])
-        background = background_of(problem.target, components, 0.0, seeded())
+        background = background_of(problem.target, components, 0.0, 1.0, seeded())
         pairs = background.beside(Pairs.dense(mask, torch.float64))
         outputs, _ = masked_captures(background.target, components, problem.x, pairs)
         gap = (outputs - problem.target(problem.x)).abs().max().item()

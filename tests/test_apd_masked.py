@@ -72,7 +72,7 @@ def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, 
     """Through the masked pass, its background, the sum of the components and the factor bound."""
     components, outputs = problem.components, oracles.forward(problem.module, problem.x)
     generator = torch.Generator().manual_seed(3)
-    background = background_of(problem.target, components, rest, generator)
+    background = background_of(problem.target, components, rest, 0.8, generator)
     kept = background.staying / (1 - rest)
     beside = background.beside(pairs)
     outputs_now, captures = masked_captures(background.target, components, problem.x, beside)

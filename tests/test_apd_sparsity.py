@@ -98,6 +98,14 @@ def test_what_is_not_used_fades_out_in_the_search_and_again_while_k_narrows(sear
     assert Phase(False, 0, 1000).rest(Config(narrowing=0)) == 0
 
 
+def test_what_is_not_used_stays_at_random_until_the_very_end_of_the_decomposition():
+    steps = (0, 500, 850, 925, 1000)
+    config = Config(steps=1000, exact_by=0.85)
+    most = [Phase(False, step, 1000).most_staying(config) for step in steps]
+    assert most == pytest.approx([1, 1, 1, 0.5, 0])
+    assert [Phase(True, step, 1000).most_staying(config) for step in steps] == [1] * 5
+
+
 def test_a_given_k_is_held_whatever_the_error():
     given = Config(steps=1000, active=3.0)
     assert settled(0.9, Phase(False, 50, 100), 3.0, given).active == 3

@@ -156,7 +156,7 @@ def test_the_masked_pass_is_to_reproduce_outputs_and_hidden_outputs(name):
     mask = random_mask(len(problem.x), problem.components.count)
     selection = objective.chosen(problem.target(problem.x), mask, 1.0)
     generator = torch.Generator().manual_seed(3)
-    background = background_of(problem.target, problem.components, 0.3, generator)
+    background = background_of(problem.target, problem.components, 0.3, 0.8, generator)
     minimality, reconstruction, own, staying = masked_pass(
         problem.target, problem.components, problem.x, selection, config, scales, background
     )

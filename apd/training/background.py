@@ -1,7 +1,7 @@
 """What an input is run on beside its active components.
 
-A random share of every other component, the same for all inputs of a step. What an input does not
-use must then not matter to it, whichever of it is there: components can neither leave a part of
+A random share of every other component, the same for all inputs of a step, until the very end. What
+an input does not use must then not matter to it, whichever of it is there: components can neither leave a part of
 what an input needs to those that it does not use, nor make up for each other where none of them is
 used. (Bushnaq, Braun and Sharkey 2025, arXiv 2506.20790, have stochastic masks to that end.)
 
@@ -47,9 +47,13 @@ class Background:
 
 
 def background_of(
-    target: Target, components: Components, rest: float, generator: torch.Generator
+    target: Target,
+    components: Components,
+    rest: float,
+    most: float,
+    generator: torch.Generator,
 ) -> Background:
-    """A background drawn at random, uniformly from 0 to 1 for what is not in the rest.
+    """A background drawn at random.
 
     Its weights ask for gradients.
 
@@ -57,10 +61,11 @@ def background_of(
         target: the network.
         components: its components.
         rest: the share of all weights that stays.
+        most: how much of a component may, of what is not in the rest; it is uniform from 0 to that.
         generator: what is random is drawn from.
     """
     drawn = torch.rand(components.count, generator=generator).to(target.device, target.dtype)
-    staying = (1 - rest) * drawn
+    staying = (1 - rest) * most * drawn
     mixture = components.mixture(staying)
     behind = target.with_weights({s: w + rest * target.weight(s) for s, w in mixture.items()})
     for site in behind.sites:

@@ -52,6 +52,15 @@ class Phase:
         """
         return schedules.fading(self.progress, config.narrowing)
 
+    def most_staying(self, config: Config) -> float:
+        """How much of a component may stay at random where it is not used.
+
+        Any share, but for the very end, when those that are used come to be exact by themselves.
+        """
+        if self.searching:
+            return 1.0
+        return schedules.release(self.progress, config.exact_by, 1.0)
+
     def settles(self, config: Config) -> bool:
         """Whether components are settled after this step: the simplicity penalty is gone."""
         return not self.searching and self.step == int(config.release_end * self.steps)

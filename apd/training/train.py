@@ -118,7 +118,8 @@ def advance(
 
     gaps = components.residual(target)
     faithfulness = losses.faithfulness(gaps) / scales.weights
-    background = background_of(target, components, phase.rest(config), generator)
+    rest, most = phase.rest(config), phase.most_staying(config)
+    background = background_of(target, components, rest, most, generator)
     minimality, reconstruction, masked, staying = masked_pass(
         target, components, x, selection, config, scales, background
     )
