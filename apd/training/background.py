@@ -1,9 +1,10 @@
 """What an input is run on beside its active components.
 
 A random share of every other component, the same for all inputs of a step, until the very end. What
-an input does not use must then not matter to it, whichever of it is there: components can neither leave a part of
-what an input needs to those that it does not use, nor make up for each other where none of them is
-used. (Bushnaq, Braun and Sharkey 2025, arXiv 2506.20790, have stochastic masks to that end.)
+an input does not use must then not matter to it, whichever of it is there: components can neither
+leave a part of what an input needs to those that it does not use, nor make up for each other where
+none of them is used. (Bushnaq, Braun and Sharkey 2025, arXiv 2506.20790, have stochastic masks to
+that end.)
 
 While components find their places, a share of all weights stays besides. A neuron that is off
 without it has no slope, so nothing would make components account for it: with it, it is on.
