@@ -35,7 +35,8 @@ class Config(BaseModel):
             and of the search, in which what inputs do not use fades out of the masked pass.
         separation: the minimality loss at which k is held while mechanisms separate.
         exactness: the minimality loss k is raised to reach once they are separate.
-        exact_by: share of training by which to reach it.
+        exact_by: share of training by which to reach it; after it the random shares fade out that
+            are there of what an input does not use (`apd.training.background`).
         merging: cosine from which two components are taken for one when components are settled.
         faithfulness: weight of the faithfulness loss over the weights' mean square.
         minimality: weight of log(1 + the minimality loss over that of no components at all).
