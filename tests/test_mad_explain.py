@@ -139,7 +139,7 @@ def test_the_residual_share_is_of_norms(problem, index, found):
 
 
 def test_the_residual_matters_to_most_inputs(fitted, x):
-    """On one, no neuron of the last layer is on with or without it, and outputs are biases alone."""
+    """On one, no neuron of the last layer is on with it or without: outputs are biases alone."""
     shares = [fitted.explain(x, n).residual_share for n in range(6)]
     assert sorted(shares)[1] > 0.01
 
