@@ -34,10 +34,8 @@ EXPLAINED = 20
 Figures = dict[str, float]
 
 
-def measured(seed: int) -> Figures:
-    """Decompose a backdoored classifier, score its inputs, and take out what is named."""
-    toy = toys.make("digits", seed)
-    run = apd.decompose(toy.model, toy.reference, apd.Config(seed=seed))
+def measured(toy: toys.Toy, run: apd.Run) -> Figures:
+    """Score a backdoored classifier's inputs, and take out what is named."""
     detector = mad.Detector.fit(run, toy.reference)
     result = detector.score(toy.inputs.x)
     calibration = detector.score(detector.calibrated)
@@ -56,7 +54,7 @@ def measured(seed: int) -> Figures:
             "look-alikes that name it first": float((result.components[alike, 0] == first).mean()),
         }
         | without_the_first(toy, run, first)
-        | without_the_named(run, detector, some, np.random.default_rng(seed))
+        | without_the_named(run, detector, some, np.random.default_rng(run.config.seed))
     )
 
 
@@ -129,7 +127,9 @@ def main() -> None:
     torch.set_num_threads(1)
     found: list[Figures] = []
     for seed in options.seeds:
-        found.append(measured(seed))
+        toy = toys.make("digits", seed)
+        run = apd.decompose(toy.model, toy.reference, apd.Config(seed=seed))
+        found.append(measured(toy, run))
         if options.json:
             rows = [{"seed": s, **f} for s, f in zip(options.seeds, found, strict=False)]
             options.json.write_text(json.dumps(rows, indent=1) + "\n")
