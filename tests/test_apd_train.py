@@ -18,9 +18,10 @@ from apd.training.background import background_of
 from apd.training.losses import OUTPUT_LOSSES
 from apd.training.objectives import OBJECTIVES
 from apd.training.objectives.batch_topk import active_sets
+from apd.training.reproduction import reproduction
 from apd.training.scales import scales_of
 from apd.training.state import Attempt, begin, component_count, settle
-from apd.training.train import batch, generator_of, masked_pass, train
+from apd.training.train import batch, generator_of, train
 
 
 def reference(n: int = 150) -> torch.Tensor:
@@ -157,7 +158,7 @@ def test_the_masked_pass_is_to_reproduce_outputs_and_hidden_outputs(name):
     selection = objective.chosen(problem.target(problem.x), mask, 1.0)
     generator = torch.Generator().manual_seed(3)
     background = background_of(problem.target, problem.components, 0.3, 0.8, generator)
-    minimality, reconstruction, own, staying = masked_pass(
+    minimality, reconstruction, active, staying = reproduction(
         problem.target, problem.components, problem.x, selection, config, scales, background
     )
 
@@ -183,7 +184,7 @@ def test_the_masked_pass_is_to_reproduce_outputs_and_hidden_outputs(name):
     expected = iter(slopes)
     for site, factors in problem.components.factors.items():
         every = slice(0, problem.components.count)
-        parts = [*own.at(site, factors, every), staying.at(site, factors, every)]
+        parts = [*active.at(site, factors, every), staying.at(site, factors, every)]
         for side in (0, 1):
             total = sum(part[side] for part in parts)
             torch.testing.assert_close(total, next(expected), rtol=1e-7, atol=1e-9)

@@ -7,22 +7,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from torch import Tensor
 
-from apd.components import Components
 from apd.config import Config
-from apd.masked import masked_captures, own_outputs
 from apd.products import unfilled
 from apd.sites import Factors
 from apd.target import Target
 from apd.training import losses, schedules
-from apd.training.background import Background, background_of
+from apd.training.background import background_of
 from apd.training.exercise import exercised, moments, read
-from apd.training.gradient import Gradient, Mixture, Pass
+from apd.training.gradient import Gradient, Mixture
 from apd.training.memory import keep_freed_memory
-from apd.training.objectives import OBJECTIVES, Objective, Selection
+from apd.training.objectives import OBJECTIVES, Objective
 from apd.training.optimiser import descend
+from apd.training.reproduction import reproduction
 from apd.training.scales import Scales, scales_of
 from apd.training.sparsity import Phase, phase_of
 from apd.training.state import Training, refuse_lost, set_apart, settle, start_over, try_slower
@@ -120,9 +119,7 @@ def advance(
     faithfulness = losses.faithfulness(gaps) / scales.weights
     rest, most = phase.rest(config), phase.most_staying(config)
     background = background_of(target, components, rest, most, generator)
-    minimality, reconstruction, masked, staying = masked_pass(
-        target, components, x, selection, config, scales, background
-    )
+    reproduced = reproduction(target, components, x, selection, config, scales, background)
     sizes = losses.sizes(components)
     typical = scales.simplicity * objective.expected(sparsity)
     simplicity = losses.simplicity(sizes, selection.amounts, config.schatten_p) / typical
@@ -136,8 +133,8 @@ def advance(
         losses.faithfulness_gradient(gaps, config.faithfulness / scales.weights),
     )
     gradient = Gradient(
-        mixtures=[faithful, staying],
-        passes=[masked, *selection.passes(price)],
+        mixtures=[faithful, reproduced.staying],
+        passes=[reproduced.active, *selection.passes(price)],
         shrinking=losses.simplicity_gradient(sizes, selection.amounts * by_size, config.schatten_p),
     )
     rate = (
@@ -150,10 +147,10 @@ def advance(
     return Step(
         step=training.step,
         faithfulness=faithfulness.item(),
-        minimality=minimality.item(),
+        minimality=reproduced.minimality.item(),
         simplicity=simplicity.item(),
         active=selection.active,
-        reconstruction=reconstruction.item(),
+        reconstruction=reproduced.reconstruction.item(),
         amounts=selection.amounts.sum().item(),
     )
 
@@ -169,39 +166,6 @@ def batch(
     """Rows of the reference, drawn with replacement."""
     rows = torch.randint(len(reference), (config.batch_size,), generator=generator)
     return reference.index_select(0, rows.to(reference.device))
-
-
-def masked_pass(
-    target: Target,
-    components: Components,
-    x: Shaped[Tensor, "n *shape"],
-    selection: Selection,
-    config: Config,
-    scales: Scales,
-    background: Background,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Pass, Mixture]:
-    """The losses of outputs and of hidden outputs over their scales, and the pass they are of.
-
-    The outputs' loss counts by its logarithm, as a network of steep functions run on too few of its
-    components may be wrong by hundreds of times its scale.
-
-    Returns:
-        Both, the pass as far as it is active components', and what stays of all of them.
-    """
-    pairs = background.beside(selection.pairs)
-    with torch.enable_grad():
-        masked, captures = masked_captures(background.target, components, x, pairs)
-        minimality = losses.OUTPUT_LOSSES[config.loss](selection.outputs, masked) / scales.outputs
-        own = own_outputs(target, x, scales.hidden)
-        hidden = {c.use.node: c.y for c in captures}
-        reconstruction = losses.reconstruction(own, hidden, scales.hidden)
-        loss = config.minimality * minimality.log1p() + config.reconstruction * reconstruction
-        weights, places = background.weights, [c.y for c in captures]
-        found = torch.autograd.grad(loss, [*places, *weights.values()], materialize_grads=True)
-    errors, slopes = found[: len(places)], found[len(places) :]
-    at_weights = {site: g.flatten(1) for site, g in zip(weights, slopes, strict=True)}
-    staying = Mixture(background.staying, at_weights)
-    return minimality, reconstruction, Pass(captures, errors, pairs), staying
 
 
 def move(training: Training, gradient: Gradient, lengths: Mapping[str, float]) -> None:
