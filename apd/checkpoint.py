@@ -22,6 +22,9 @@ from apd.training.train import Step
 
 CHECKPOINT = "checkpoint.safetensors"
 
+# raised whenever training comes to take other steps, so that none goes on with another's
+TRAINING = 1
+
 
 def is_unfinished(directory: Path) -> bool:
     """Whether a checkpoint is there, and no finished run."""
@@ -32,6 +35,7 @@ def identity(target: Target, reference_fingerprint: str, config: Config) -> dict
     """What a checkpoint belongs to; training goes on only where all of it is the same."""
     settings = config.model_dump(mode="json")
     return {
+        "version of training": str(TRAINING),
         "target": target.fingerprint,
         "reference": reference_fingerprint,
         **{f"setting {name!r}": json.dumps(value) for name, value in settings.items()},

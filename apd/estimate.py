@@ -58,7 +58,9 @@ def estimate(
     reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,
     config: Config | None = None,
 ) -> Estimate:
-    """Take `STEPS` steps, of which the first, that prepares, is not timed; nothing is written.
+    """Time the first `STEPS` steps, but for the very first, which prepares; nothing is written.
+
+    Where there is one step alone, that one.
 
     Args:
         target: the network; it is left as it is.
@@ -74,7 +76,9 @@ def estimate(
     count, rank = training.components.count, ready.config.rank
     with threads_for(ready.target, count * rank, ready.config.batch_size):
         steps = train(ready.target, ready.trained_on, ready.config, training)
+        begun = time.perf_counter()
         ends = [time.perf_counter() for _ in itertools.islice(steps, STEPS)]
+    times = [end - start for start, end in itertools.pairwise([begun, *ends])]
     return Estimate(
         parameters=sum(ready.target.weight(site).numel() for site in ready.target.sites),
         sites=len(ready.target.sites),
@@ -83,5 +87,5 @@ def estimate(
         batch_size=ready.config.batch_size,
         steps=ready.config.steps,
         memory=memory(ready.target, training.components, ready.config),
-        step_s=statistics.median(b - a for a, b in itertools.pairwise(ends)),
+        step_s=statistics.median(times[1:] or times),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import stat
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,13 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     scratch: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        scratch = Path(name)
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        scratch.touch(exist_ok=False)
+        mode = stat.S_IMODE(scratch.stat().st_mode)
         write(scratch)
         with scratch.open("rb") as written:
             os.fsync(written.fileno())
-        scratch.chmod(0o644)
+        scratch.chmod(mode)
         scratch.replace(path)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} cannot be written: {reason(error)}") from error

@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Num, Shaped
 from torch import Tensor, nn
@@ -21,6 +22,23 @@ from apd.errors import TargetError
 from apd.graph import CONSTANTS, Part
 
 Arrays = Mapping[str, Any]
+
+
+def tensor_of(x: Any) -> Tensor:
+    """Numbers as a tensor, in whatever order an array holds them.
+
+    Raises:
+        TargetError: they are no numbers that torch has.
+    """
+    if isinstance(x, Tensor):
+        return x
+    array = np.asarray(x)
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    try:
+        return torch.as_tensor(np.asarray(array, array.dtype.newbyteorder("="), order="C"))
+    except TypeError as error:
+        raise TargetError(f"the inputs are {array.dtype}, which torch has no type for") from error
 
 
 def names_taken(module: nn.Module, names: Iterable[str]) -> list[str]:
@@ -62,14 +80,14 @@ def pack(parts: Sequence[Part], arrays: Arrays) -> Num[Tensor, "n _width"]:
             f"the inputs lack {', '.join(missing)}; the target takes "
             f"{', '.join(part.name for part in parts)}"
         )
-    tensors = [fitting(part, torch.as_tensor(arrays[part.name])) for part in parts]
+    tensors = [fitting(part, tensor_of(arrays[part.name])) for part in parts]
     if len({len(tensor) for tensor in tensors}) > 1:
         counts = ", ".join(f"{len(t)} of {p.name}" for t, p in zip(tensors, parts, strict=True))
         raise TargetError(f"the inputs differ in number: there are {counts}")
     dtype = packed_type(parts)
     packed = [tensor.to(dtype).flatten(1) for tensor in (t[:, None] for t in tensors)]
     for part, tensor, row in zip(parts, tensors, packed, strict=True):
-        if not is_float(part) and (row.to(tensor.dtype) != tensor.flatten(1)).any():
+        if not is_float(part) and (row.to(tensor.dtype) != tensor[:, None].flatten(1)).any():
             raise TargetError(f"{part.name} holds whole numbers too large for {dtype}")
     return torch.cat(packed, 1)
 

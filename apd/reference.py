@@ -14,6 +14,7 @@ from torch import Tensor
 
 from apd.config import Config
 from apd.errors import ReferenceError
+from apd.inputs import tensor_of
 
 FEWEST_ROWS = 2
 
@@ -23,8 +24,8 @@ Reference = Tensor | Mapping[str, Tensor]
 def tensors_of(reference: Any) -> Reference:
     """A reference as a tensor, or as tensors by the names of the target's inputs."""
     if isinstance(reference, Mapping):
-        return {name: torch.as_tensor(array) for name, array in reference.items()}
-    return torch.as_tensor(reference)
+        return {name: tensor_of(array) for name, array in reference.items()}
+    return tensor_of(reference)
 
 
 def first_rows(reference: Reference) -> Reference:

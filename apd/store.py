@@ -25,7 +25,7 @@ from apd.config import Config
 from apd.errors import ApdError, RunError
 from apd.files import read_json, read_tensors, reason, write_json, write_tensors
 from apd.graph import Graph
-from apd.sites import Factors, find_sites
+from apd.sites import Factors, sites_named
 from apd.target import Target
 from apd.training.train import Step
 
@@ -130,7 +130,7 @@ def read_run(directory: Path) -> Saved:
     training = read_tensors(directory / TRAINING)
     try:
         graph = Graph.model_validate(manifest["graph"])
-        target = Target(graph, state, find_sites(graph, state, manifest["sites"]))
+        target = Target(graph, state, sites_named(graph, state, manifest["sites"]))
         saved = Saved(
             target=target,
             components=components_from(read_tensors(directory / COMPONENTS), target),

@@ -19,7 +19,7 @@ from apd.from_torch.adapted import Example
 from apd.from_torch.checks import check_outputs, check_uses
 from apd.from_torch.trace import trace
 from apd.graph import CONSTANTS, Graph, Handler
-from apd.inputs import Arrays, pack
+from apd.inputs import Arrays, pack, tensor_of
 from apd.sites import Site, Use, find_sites
 
 
@@ -114,7 +114,7 @@ class Target:
         Raises:
             TargetError: the shape is not the target's, integers meet floats, or names are missing.
         """
-        tensor = pack(self.graph.parts, x) if isinstance(x, Mapping) else torch.as_tensor(x)
+        tensor = pack(self.graph.parts, x) if isinstance(x, Mapping) else tensor_of(x)
         if tuple(tensor.shape[1:]) != self.input_shape:
             raise TargetError(
                 f"an input has shape {tuple(tensor.shape[1:])}; the target takes {self.input_shape}"

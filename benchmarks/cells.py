@@ -1,8 +1,8 @@
 """Cells: one kind of table for one victim, computed once and kept, with every score's values.
 
-What a cell is kept under changes with the pictures, the settings, and the sources of `mad` and of
-whatever here has a part in it. A decomposition does not depend on how it is scored, and is kept by
-itself.
+What a cell is kept under changes with the pictures, the settings, and the sources of `mad`, of
+`apd` but for its training, and of whatever here has a part in it. A decomposition does not depend
+on how it is scored, and is kept by itself.
 """
 
 from __future__ import annotations
@@ -94,9 +94,12 @@ class Benchmark:
 
 
 def sources() -> list[Path]:
-    """The files that decide what a score is."""
+    """The files that decide what a score is; how components are trained is another matter."""
     here = Path(__file__).parent
-    return [*sorted(Path(mad.__path__[0]).rglob("*.py")), *(here / f"{name}.py" for name in OWN)]
+    decomposing, scoring = Path(apd.__path__[0]), Path(mad.__path__[0])
+    trained = set((decomposing / "training").rglob("*.py"))
+    ours = sorted({*decomposing.rglob("*.py"), *scoring.rglob("*.py")} - trained)
+    return [*ours, *(here / f"{name}.py" for name in OWN)]
 
 
 def source_digest(files: Iterable[Path]) -> str:

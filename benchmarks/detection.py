@@ -12,8 +12,8 @@ part of that. Baselines marked as offline look at all clean and triggered inputs
 
 Everything is kept in the cache as it is done, victims, decompositions (which go on from where they
 were) and cells, and not computed again: run the same command to go on after Ctrl-C. A cell is
-computed again where `mad` or what computes it here has changed; a decomposition is not, so take
-another cache after changing how `apd` decomposes. A cell that fails is reported and stops nothing;
+computed again where `mad`, `apd` or what computes it here has changed; a decomposition is not, so
+take another cache after changing `apd.training`. A cell that fails is reported and stops nothing;
 the exit code is then 1.
 
 AUROC        triggered against clean inputs

@@ -34,11 +34,11 @@ def accept(
 
     Example: apd accept reviewed.npz --run runs/mine
     """
-    run, _, chunks, detector = opened(run, inputs, key)
-    x = whole(chunks)
-    accepted = detector.accept(x)
-    accepted.save(run)
-    report(run, x, detector, accepted)
+    given = opened(run, inputs, key)
+    x = whole(given.chunks)
+    accepted = given.detector.accept(x)
+    accepted.save(given.run)
+    report(given.run, x, given.detector, accepted)
 
 
 def whole(chunks: Iterator[NDArray[np.generic]]) -> NDArray[np.generic]:

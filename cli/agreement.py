@@ -70,6 +70,8 @@ def check(content: bytes, takes: str, detector: mad.Detector, run: apd.Run) -> C
             f"nothing was written: in onnxruntime the scorer's {worst} are off by {off:.2g}, "
             f"of their bits or of one bit, where {TOLERANCE:g} is allowed"
         )
+    if not np.array_equal(got["prediction"][decided], expected.prediction[decided]):
+        raise OutputError("nothing was written: in onnxruntime the scorer's predictions are others")
     p = detector.calibration.p_values(got["bits"], got["prediction"].astype(np.int64))
     if not np.array_equal(p, got["p_value"]):
         raise OutputError("nothing was written: in onnxruntime the scorer's p-values are others")

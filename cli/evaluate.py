@@ -27,8 +27,9 @@ BASELINES = (
     "confidence",
     "energy",
     "mahalanobis_last_layer",
-    "mahalanobis_input_effects",
     "nearest_neighbours_last_layer",
+    "ted",
+    "class_mahalanobis_input_effects",
     "input_density",
 )
 
@@ -71,23 +72,23 @@ def evaluate(
 
     Example: apd evaluate inputs.npz --labels is_anomaly --json
     """
-    from cli.score import opened
+    from cli.scoring import opened
     from cli.summary import say_too_fine
 
     truth = labels_of(inputs, labels)
-    run, count, chunks, detector = opened(run, inputs, key)
-    if len(truth) != count:
-        raise InputError(f"{inputs} has {count} inputs and {len(truth)} labels in {labels!r}")
-    x, result = scored(detector, chunks, count)
+    given = opened(run, inputs, key)
+    if len(truth) != given.rows:
+        raise InputError(f"{inputs} has {given.rows} inputs and {len(truth)} labels in {labels!r}")
+    x, result = scored(given.detector, given.chunks, given.rows)
     finite = result.finite
     refuse_one_kind(truth[finite], inputs, labels)
     say_unscored(finite)
-    say_too_fine(alpha, detector.finest_alpha)
-    found = estimated(all_scores(detector, result, x), truth[finite])
+    say_too_fine(alpha, given.detector.finest_alpha)
+    found = estimated(all_scores(given.detector, result, x), truth[finite])
     flagged = result.p_value[finite] <= alpha
-    kinds = kinds_of(inputs, count)
+    kinds = kinds_of(inputs, given.rows)
     facts = {
-        "run": str(run),
+        "run": str(given.run),
         "inputs": str(inputs),
         "clean": int((~truth[finite]).sum()),
         "anomalies": int(truth[finite].sum()),

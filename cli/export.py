@@ -59,7 +59,7 @@ def export(
     It is for networks of linear layers and convolutions, and needs nothing but onnxruntime then.
     The file is kept only if it gives the same bits here as the run does, on trusted inputs.
 
-    Example: apd export runs/digits-20261122-180000 --out scorer.onnx
+    Example: apd export runs/mine --out scorer.onnx
     """
     if find_spec("onnxruntime") is None:
         raise InputError(

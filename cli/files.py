@@ -1,7 +1,7 @@
 """Files that are either whole or absent: written beside their place, then moved there."""
 
 import os
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -20,13 +20,11 @@ def write_whole(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     path = path.resolve()
     scratch: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        scratch = Path(name)
-        with os.fdopen(handle, "wb") as stream:
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        with scratch.open("xb") as stream:
             fill(stream)
             stream.flush()
             os.fsync(stream.fileno())
-        scratch.chmod(0o644)
         scratch.replace(path)
         scratch = None
     except OSError as error:

@@ -38,7 +38,7 @@ def inspect(
     Activity is that of the trusted inputs the run has profiled. The strongest inputs of a component
     are those whose outputs it affects most, by their row among these: `mad.load(RUN).profiled`.
 
-    Example: apd inspect runs/digits-20261122-180000 --figures figures
+    Example: apd inspect runs/mine --figures figures
     """
     if figures is not None:
         refuse_figures(figures)

@@ -1,5 +1,6 @@
 """Which directory is meant when none is named."""
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,8 +54,8 @@ def newest_ready() -> Path:
 
 
 def fresh(name: str) -> Path:
-    """A directory for a run that begins now."""
-    return ROOT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    """A directory for a run that begins now, no other process's."""
+    return ROOT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def unfinished(named: Path | None) -> Path:

@@ -111,7 +111,7 @@ def score(
         refuse_output(out, inputs)
     paths = reports or []
     reporting.check(paths, out, inputs)
-    run, count, chunks, detector = opened(run, inputs, key)
+    run, detector, count, chunks = opened(run, inputs, key)
     if output != "predicted":
         detector = detector.explaining(output)
     if per_class:

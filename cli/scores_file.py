@@ -1,7 +1,7 @@
 """Rows of scores out of the files `apd score` writes: one small reader per format, by suffix.
 
-Tables come as they are wanted, in the columns and types of `cli.score.tabulate`; blanks are NaN, or
--1 in a column of whole numbers.
+Tables come as they are wanted, in the columns and types of `cli.scoring.tabulate`; blanks are NaN,
+or -1 in a column of whole numbers.
 """
 
 from __future__ import annotations

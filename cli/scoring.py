@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cli.errors import InputError
 
@@ -19,10 +19,24 @@ if TYPE_CHECKING:
 NAMED = 5
 
 
-def opened(
-    named: Path | None, path: Path, key: str | None
-) -> tuple[Path, int, Iterator[NDArray[np.generic]], mad.Detector]:
-    """The run, how many inputs there are, the inputs as its target takes them, and its detector.
+class Opened(NamedTuple):
+    """A run, and the inputs it is asked about.
+
+    Attributes:
+        run: its directory.
+        detector: of the run.
+        rows: how many inputs there are.
+        chunks: the inputs as the target takes them.
+    """
+
+    run: Path
+    detector: mad.Detector
+    rows: int
+    chunks: Iterator[NDArray[np.generic]]
+
+
+def opened(named: Path | None, path: Path, key: str | None) -> Opened:
+    """The run named, or the newest, and the inputs of a file.
 
     Raises:
         InputError: there is no run, or the inputs cannot be used.
@@ -42,7 +56,7 @@ def opened(
         look(path, key)  # what is wrong with the file comes first
         raise
     found = taken(path, key, apd.load(run).target)
-    return run, found.count, found.chunks, mad.load(run)
+    return Opened(run, mad.load(run), found.count, found.chunks)
 
 
 def scored(

@@ -33,7 +33,9 @@ class Served:
         self.scored = Counter("apd_scored", "Inputs scored", registry=self.registry)
         self.flagged = Counter("apd_flagged", "Inputs flagged", registry=self.registry)
         self.not_finite = Counter(
-            "apd_not_finite", "Inputs that hold NaN or infinity", registry=self.registry
+            "apd_not_finite",
+            "Inputs that hold NaN or infinity, or take the network out of range",
+            registry=self.registry,
         )
         self.bits = Histogram("apd_bits", "Bits of surprise", buckets=BITS, registry=self.registry)
         self.drift = Gauge(

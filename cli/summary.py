@@ -42,7 +42,7 @@ class Summary:
         alpha: the p-value up to which a row is flagged: the false-alarm budget.
         seen: how many rows have passed.
         flagged: how many of them are flagged.
-        unscored: how many hold NaN or infinity.
+        unscored: how many could not be scored.
         first_unscored: the first of those.
         unreachable: how many could not be flagged, whatever they are.
         worst: the most surprising of the flagged ones, in falling order.
@@ -92,7 +92,7 @@ class Summary:
         """What the flags promise, in words."""
         return (
             f"at alpha {self.alpha:g}; "
-            f"of as many trusted inputs at most {self.trusted_share * self.scored:.2g} would be"
+            f"of as many trusted inputs, at most {self.trusted_share * self.scored:.2g} on average"
         )
 
     def limit(self, finest: float) -> str | None:

@@ -129,8 +129,9 @@ class Detector(Scorer):
     def accept(self, x: Any, *, seed: int = 0) -> Detector:
         """A detector to which reviewed inputs are usual too; the components stay as they are.
 
-        A share `PROFILE_SHARE` of those it does not hold yet is profiled with the inputs that were,
-        the others calibrate with those that did. What is accepted by mistake is not found any more.
+        Those that the components were trained on, that it holds already, or that repeat another are
+        left out. A share `PROFILE_SHARE` of the others is profiled with the inputs that were, the
+        rest calibrates with those that did. What is accepted by mistake is not found any more.
 
         The p-values then speak of a mixture of the reference and of what was accepted, in the
         proportions calibrated. Of m calibrated inputs a being accepted ones, at most a share
@@ -147,12 +148,13 @@ class Detector(Scorer):
             ReferenceError: some are not finite, or take the network out of the range of its
                 numbers.
             InputError: they do not have the reference's shape, are no such numbers, or are all
-                among what is profiled and calibrated already.
+                among what is trained on, profiled and calibrated already.
         """
         more = as_array(x)
         check_shape(more, self.decomposition)
         more = as_type(more, self.profiled.dtype)
         check_finite(more, "what is to be accepted")
+        more = more[self.decomposition.unseen_rows(more)]
         more = unknown(more, np.concatenate([self.profiled, self.calibrated]))
         if len(more) == 0:
             raise InputError("all of these inputs are usual to the detector already")
@@ -215,9 +217,10 @@ def parted(rows: Int[np.ndarray, "n"], seed: int) -> tuple[NDArray[np.int64], ND
 def unknown(
     x: Shaped[np.ndarray, "n *shape"], held: Shaped[np.ndarray, "m *shape"]
 ) -> Shaped[np.ndarray, "some *shape"]:
-    """The inputs that are not, value for value, among others."""
+    """The inputs that are not, value for value, among others; of equal ones the first."""
+    first = {row.tobytes(): n for n, row in reversed(list(enumerate(x)))}
     known = {row.tobytes() for row in held}
-    return x[[row.tobytes() not in known for row in x]]
+    return x[sorted(n for row, n in first.items() if row not in known)]
 
 
 def enough(first: Int[np.ndarray, "n"], second: Int[np.ndarray, "m"]) -> bool:

@@ -107,7 +107,7 @@ def reasons(
     """
     result = scorer.score(x)
     if not result.finite[0]:
-        raise InputError(f"row {index} holds NaN or infinity, so there is nothing to explain")
+        raise InputError(f"row {index} holds NaN or infinity, or takes the network out of range")
     explanation = replace(result.explain(0), index=index)
     named = [part.component for part in explanation.components]
     own = scorer.evidence(x)

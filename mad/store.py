@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import stat
+import uuid
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
@@ -172,13 +173,13 @@ def write_whole(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None
     scratch: Path | None = None
     whole = {name: np.array(array, order="C") for name, array in arrays.items()}
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        scratch = Path(name)
+        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        scratch.touch(exist_ok=False)
+        mode = stat.S_IMODE(scratch.stat().st_mode)
         save_file(whole, scratch, dict(metadata))
         with scratch.open("rb") as written:
             os.fsync(written.fileno())
-        scratch.chmod(0o644)
+        scratch.chmod(mode)
         scratch.replace(path)
     except (OSError, SafetensorError) as error:
         raise StoreError(f"{path} cannot be written: {reason(error)}") from error

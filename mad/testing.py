@@ -91,7 +91,7 @@ def scored(detector: Detector, x: Any) -> Result:
     result = detector.score(x)
     if not result.finite.all():
         raise AssertionError(
-            f"{int((~result.finite).sum())} of {len(result.finite)} inputs hold NaN or infinity "
-            "and cannot be scored"
+            f"{int((~result.finite).sum())} of {len(result.finite)} inputs hold NaN or infinity, "
+            "or take the network out of range, and cannot be scored"
         )
     return result

@@ -496,7 +496,7 @@ class IsotropicGaussian(Gaussian):
     def __init__(self, z: np.ndarray, kept: int):
         super().__init__(z, Predicted.alike(len(z)), own=0.0)
         D = len(self.scale)
-        values, vectors = np.linalg.eig(self.shared)
+        values, vectors = np.linalg.eigh(self.shared)
         order = sorted(range(D), key=lambda j: -values[j])
         rest = np.mean([values[j] for j in order[kept:]])
         self.shared = sum(

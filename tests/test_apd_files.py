@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -53,6 +54,17 @@ def test_a_failed_write_keeps_what_was_there(tmp_path):
         write_whole(path, half)
     assert json.loads(path.read_text()) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o022])
+def test_who_may_read_a_file_is_for_the_umask_to_say(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "x.json", {})
+        write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(3)})
+    finally:
+        os.umask(before)
+    assert {p.stat().st_mode & 0o777 for p in tmp_path.iterdir()} == {0o666 & ~mask}
 
 
 def test_a_write_replaces_the_file(tmp_path):

@@ -12,7 +12,7 @@ from apd import Target, TargetError
 from apd.attribution import rms_attributions
 from apd.graph import Graph, Part
 from apd.hooks import capture
-from apd.inputs import names_taken, pack, packed_type, parts_of, unpack
+from apd.inputs import names_taken, pack, packed_type, parts_of, tensor_of, unpack
 
 N, P = 5, 6
 
@@ -31,6 +31,8 @@ NAMED = {
     "mask": mask(N),
     "image": numbers(191)(N, 2, 3).float(),
     "age": numbers(192)(N).float(),
+    "kind": ids(N)[:, 0],
+    "known": mask(N)[:, 0],
 }
 
 SELECTIONS = [
@@ -39,6 +41,8 @@ SELECTIONS = [
     ("age",),
     ("ids",),
     ("mask", "ids"),
+    ("kind",),
+    ("known", "age", "kind"),
 ]
 
 
@@ -56,6 +60,23 @@ def test_what_is_packed_is_unpacked_again(names):
     arrays = {name: tensor.numpy() for name, tensor in named.items()} | {"other": np.zeros(3)}
     assert torch.equal(pack(parts, arrays), packed)
     assert torch.equal(pack(parts, {name: t[2:4] for name, t in named.items()}), packed[2:4])
+
+
+@pytest.mark.parametrize(
+    "change", [lambda x: x[::-1][::-1], np.asfortranarray, ">f8", "longdouble"]
+)
+def test_arrays_mean_the_same_in_whatever_order_they_are_held(change):
+    x = numbers(193)(3, 5).numpy()
+    other = x.astype(change) if isinstance(change, str) else change(x)
+    assert torch.equal(tensor_of(other), torch.tensor(x))
+    assert torch.equal(tensor_of(other[::-1]), torch.tensor(x).flip(0))
+    part = parts_of({"x": torch.tensor(x)})
+    assert torch.equal(pack(part, {"x": other}), torch.tensor(x))
+
+
+def test_what_is_no_number_is_refused():
+    with pytest.raises(TargetError, match="the inputs are <U1, which torch has no type for"):
+        tensor_of(np.array(["a", "b"]))
 
 
 @pytest.mark.parametrize(

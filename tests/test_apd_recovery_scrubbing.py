@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from problems import Formula, numbers, random_mask
 
-from apd import Target, recovery
+from apd import Config, Target, decompose, recovery
 from apd.recovery.scrubbing import removal_slopes
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -51,6 +51,20 @@ def test_faithfulness_is_the_residual_over_the_weights(problem):
         missing += gap.square().sum().item()
         whole += weight.square().sum().item()
     assert math.isclose(found.overall, math.sqrt(missing / whole), rel_tol=1e-9)
+
+
+def test_weights_that_only_switch_have_no_slope():
+    draw = numbers(8)
+    weights = {"A": draw(3, 4), "B": draw(3, 4)}
+    module = Formula(lambda net, x: (x @ net.A.T) * ((x @ net.B.T) > 0), **weights)
+    run = decompose(module, draw(90, 4), Config(components=5, steps=20, batch_size=16))
+    removed = random_mask(6, 5)
+    slopes = removal_slopes(run.target, run.components, draw(6, 4), removed)
+    run.components.factors["B"].U.zero_()
+    alone = removal_slopes(run.target, run.components, draw(6, 4), removed & False)
+    assert torch.isfinite(slopes).all()
+    assert slopes.any()
+    assert not alone.any()
 
 
 def test_slopes_are_the_derivatives_of_the_squared_error(problem, mask):

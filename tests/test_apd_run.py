@@ -553,6 +553,14 @@ def test_a_checkpoint_of_something_else_is_refused_and_kept(halfway, part, chang
     assert len(list(halfway.iterdir())) == 1
 
 
+def test_a_checkpoint_of_another_training_is_refused_and_kept(halfway, monkeypatch):
+    before = (halfway / "checkpoint.safetensors").read_bytes()
+    monkeypatch.setattr("apd.checkpoint.TRAINING", 10**6)
+    with pytest.raises(RunError, match="only go on with the same version of training"):
+        resume(halfway)
+    assert (halfway / "checkpoint.safetensors").read_bytes() == before
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
 def test_a_truncated_checkpoint_is_refused(halfway, share):
     path = halfway / "checkpoint.safetensors"

@@ -84,6 +84,18 @@ def test_every_kind_of_target_comes_back(name, tmp_path):
     assert torch.equal(read.target(problem.x), run.target(problem.x))
 
 
+@pytest.mark.parametrize("name", ["[cls]", "!first", "*", "a?"])
+def test_sites_named_like_patterns_come_back(name, tmp_path):
+    module = torch.nn.Sequential()
+    module.add_module(name, torch.nn.Linear(6, 4))
+    module.add_module("other", torch.nn.Linear(4, 3))
+    run = apd.decompose(module, numbers(134)(40, 6).float(), Config(components=5, steps=3))
+    run.save(tmp_path)
+    read = apd.load(tmp_path)
+    assert list(read.target.sites) == [f"{name}.weight", "other.weight"]
+    assert read.fingerprint == run.fingerprint
+
+
 def test_infinite_constants_come_back(tmp_path):
     """Attention masks fill with -inf, which JSON has no word for."""
 

@@ -17,6 +17,7 @@ from torch import nn
 
 import apd
 import mad
+from cli import agreement
 from cli import export as command
 from mad.scores import SCORES
 
@@ -97,6 +98,28 @@ def test_the_file_scores_as_the_run_does_at_any_batch_size(saved, here, tmp_path
         prediction = got["prediction"].astype(np.int64)
         p = detector.calibration.p_values(got["bits"], prediction)
         np.testing.assert_array_equal(got["p_value"], p)
+
+
+@pytest.mark.parametrize("name", ["bits", "p_value", "prediction", "component_bits", "mask_bits"])
+def test_a_file_that_scores_otherwise_is_not_written(saved, here, tmp_path, monkeypatch, name):
+    """One number of one output is off."""
+    directory, detector = saved
+    rows = np.flatnonzero(decided(detector, detector.calibrated[: agreement.ROWS]))
+    evaluated = agreement.evaluated
+
+    def otherwise(content, given):
+        got = evaluated(content, given)
+        row = got[name][rows[-1]]
+        changed = (row + 0.1) if name != "prediction" else (row + 1) % 2
+        got[name][rows[-1]] = changed
+        return got
+
+    monkeypatch.setattr("cli.agreement.evaluated", otherwise)
+    code, _, err = here("export", directory, "--out", "scorer.onnx")
+    assert code == 1
+    assert "nothing was written" in " ".join(err.split())
+    assert_one_sentence(err)
+    assert not (tmp_path / "scorer.onnx").exists()
 
 
 def test_rows_that_are_not_finite_are_marked(saved, here, tmp_path):

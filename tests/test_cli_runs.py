@@ -1,8 +1,11 @@
 """Which run is meant where none is named."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from test_imports import ROOT
 
 import mad
 from cli import runs
@@ -28,6 +31,15 @@ def test_the_run_begun_last_is_the_newest_whatever_was_written_into_others_since
     two.save("runs/older")
     (runs.ROOT / "older" / "report.html").touch()
     assert runs.newest_ready().name == "newer"
+
+
+def test_runs_begun_at_once_by_two_processes_have_directories_of_their_own():
+    code = "from cli import runs; print(runs.fresh('mine'))"
+    several = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert len({process.communicate()[0] for process in several}) == 3
 
 
 def test_what_holds_no_detector_is_none(two):

@@ -1,16 +1,19 @@
 """The Gaussian code, against loops over rows and an independent Ledoit-Wolf."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import oracles
 import pytest
 from scipy.stats import multivariate_normal, norm
+from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.model_selection import KFold
 
 from mad.codes import GaussianCode, WideCode
 from mad.codes.gaussian import most_coordinates
 from mad.codes.spread import common_scale, own_scales
+from mad.codes.widest import shrinkage
 from mad.predicted import Predicted
 
 N, D, K = 110, 7, 4
@@ -343,3 +346,34 @@ def test_wide_codes_of_wide_outputs_are_small():
     wide = WideCode.fit(z)
     assert wide.directions.shape == (300, 64)
     assert (wide.bits(z + 3) > wide.bits(z)).all()
+
+
+@pytest.mark.parametrize("n", [40, 250])
+def test_directions_that_stand_out_are_found_among_many_coordinates(monkeypatch, n):
+    """Fewer rows than coordinates or more, one coordinate that never varied among them."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(n, 4)) * [9, 7, 5, 4] @ rng.normal(size=(4, 120))
+    z += 0.1 * rng.normal(size=z.shape)
+    z[:, 17] = 3
+    monkeypatch.setattr("mad.codes.wide.MOST_DIRECTIONS", 4)
+    wide, slow = WideCode.fit(z), oracles.IsotropicGaussian(z, 4)
+    fresh = rng.normal(size=(9, 120))
+    np.testing.assert_allclose(wide.lengths(fresh), [slow.length(row, 0, 1) for row in fresh])
+
+
+@pytest.mark.parametrize(("n", "columns"), [(30, 90), (90, 30), (20, 1), (25, 25)])
+def test_the_share_of_the_identity_is_that_of_scikit_learn(n, columns):
+    z = np.random.default_rng(2).normal(size=(n, columns)) * np.linspace(0.1, 3, columns)
+    z -= z.mean(0)
+    expected = ledoit_wolf_shrinkage(z, assume_centered=True)
+    assert shrinkage(z) == pytest.approx(expected, rel=1e-9)
+    assert shrinkage(np.zeros((n, columns))) == 0
+
+
+def test_fitting_a_wide_code_forms_nothing_of_all_pairs_of_coordinates():
+    z = np.random.default_rng(0).normal(size=(30, 6_000))
+    tracemalloc.start()
+    WideCode.fit(z)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < z.shape[1] ** 2 * z.itemsize / 4

@@ -539,6 +539,26 @@ def test_what_is_usual_already_is_not_counted_twice(detector, extended, halves):
         extended.accept(accepted)
 
 
+def test_what_components_were_trained_on_is_not_accepted(digits, detector, halves):
+    """Nor is anything of the reference: the rest of it is profiled and calibrated."""
+    reference = digits.toy.reference.numpy()
+    with pytest.raises(mad.InputError, match="usual to the detector already"):
+        detector.accept(reference)
+    extended = detector.accept(np.concatenate([reference, halves[0]]))
+    assert extended.accepted == len(np.unique(halves[0], axis=0))
+    held = np.concatenate([extended.profiled, extended.calibrated])
+    trained = {row.tobytes() for row in reference[digits.run.rows]}
+    assert trained.isdisjoint(row.tobytes() for row in held)
+
+
+def test_inputs_given_several_times_are_accepted_once(detector, halves):
+    once = detector.accept(halves[0])
+    again = detector.accept(np.concatenate([halves[0], halves[0][::-1], halves[0]]))
+    assert again.accepted == once.accepted
+    assert np.array_equal(again.profiled, once.profiled)
+    assert np.array_equal(again.calibrated, once.calibrated)
+
+
 def test_accepting_is_fitting_on_both(extended, x):
     """The profile anew on all profiled rows, the calibration on all calibrated ones."""
     again = mad.detector.Profile.fit(extended.decomposition, extended.profiled, "predicted")

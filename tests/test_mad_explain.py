@@ -165,6 +165,9 @@ def test_rows_that_cannot_be_explained_are_refused(fitted, x):
     assert fitted.explain(broken, 3).explanation == fitted.score(x).explain(3)
     with pytest.raises(mad.InputError, match="row 4 holds NaN"):
         fitted.explain(broken, 4)
+    broken[5] = np.finfo(np.float64).max
+    with pytest.raises(mad.InputError, match=r"row 5 .* takes the network out of range"):
+        fitted.explain(broken, 5)
     with pytest.raises(IndexError):
         fitted.explain(x, len(x))
     with pytest.raises(mad.InputError, match=r"shape \(4,\)"):

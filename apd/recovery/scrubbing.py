@@ -137,7 +137,8 @@ def removal_slopes(
     with torch.enable_grad():
         outputs, captures = run_without(target, components, x, removed)
         loss = (outputs - target(x)).square().sum()
-    gradients = torch.autograd.grad(loss, [capture.y for capture in captures])
+    places = [capture.y for capture in captures]
+    gradients = torch.autograd.grad(loss, places, materialize_grads=True)
     total = outputs.new_zeros(len(x), components.count)
     for g, capture in zip(gradients, captures, strict=True):
         total -= effects_at(capture, components.factors[capture.use.site])(g[None])[0]

@@ -92,7 +92,27 @@ def find_sites(
         TargetError: a pattern matches no weight, or a matching weight is no matrix, is never used,
             or is used by an operator that cannot be decomposed.
     """
-    matrices = {
+    names = list(dict.fromkeys(matrices_of(graph, weights).values()))
+    return sites_named(graph, weights, matching(names, patterns))
+
+
+def sites_named(
+    graph: Graph, weights: Mapping[str, Tensor], names: Sequence[str]
+) -> dict[str, Site]:
+    """The sites of those names, in their order.
+
+    Raises:
+        TargetError: one of these weights is no matrix, is never used, or is used by an operator
+            that cannot be decomposed.
+    """
+    matrices = matrices_of(graph, weights)
+    uses = uses_of(graph, matrices, weights)
+    return {name: site_of(name, weights[name], uses[name]) for name in names}
+
+
+def matrices_of(graph: Graph, weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """Placeholder -> dotted name of every weight that may be decomposed."""
+    return {
         placeholder: name
         for placeholder, name in graph.tensors.items()
         if name in weights
@@ -100,9 +120,6 @@ def find_sites(
         and weights[name].is_floating_point()
         and not is_bias(graph, placeholder, weights[name])
     }
-    chosen = matching(list(dict.fromkeys(matrices.values())), patterns)
-    uses = uses_of(graph, matrices, weights)
-    return {name: site_of(name, weights[name], uses[name]) for name in chosen}
 
 
 def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -63,7 +63,8 @@ class Phase:
 
     def settles(self, config: Config) -> bool:
         """Whether components are settled after this step: the simplicity penalty is gone."""
-        return not self.searching and self.step == int(config.release_end * self.steps)
+        last = min(int(config.release_end * self.steps), self.steps - 1)
+        return not self.searching and self.step == last
 
 
 def search_steps(config: Config) -> int:

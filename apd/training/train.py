@@ -14,9 +14,8 @@ from apd.config import Config
 from apd.products import unfilled
 from apd.sites import Factors
 from apd.target import Target
-from apd.training import losses, schedules
+from apd.training import exercise, losses, schedules
 from apd.training.background import background_of
-from apd.training.exercise import exercised, moments, read
 from apd.training.gradient import Gradient, Mixture
 from apd.training.memory import keep_freed_memory
 from apd.training.objectives import OBJECTIVES, Objective
@@ -83,8 +82,8 @@ def train(
         with torch.no_grad(), unfilled():
             record = advance(target, reference, config, training, scales, objective, phase)
             if phase.settles(config):
-                sides = exercised(moments(target, reference, generator_of(config, step)))
-                sizes = scales.mechanisms
+                met = exercise.moments(target, reference, generator_of(config, step))
+                sides, sizes = exercise.exercised(met), scales.mechanisms
                 settle(training, target, sizes, config.merging, record.active, sides)
         training.sparsity.see(record.minimality)
         training.step = step + 1
@@ -96,8 +95,8 @@ def train(
         yield record
     refuse_lost(target, training.components)
     with torch.no_grad(), unfilled():
-        found = moments(target, reference, generator_of(config, config.steps))
-        set_apart(training.components, target, scales.mechanisms, read(target, found))
+        found = exercise.moments(target, reference, generator_of(config, config.steps))
+        set_apart(training.components, target, scales.mechanisms, exercise.read(target, found))
 
 
 def advance(

@@ -60,9 +60,11 @@ def weighted_means(z: Float[np.ndarray, "n D"], predicted: Predicted) -> Float[n
 
     It borrows as from `PRIOR_ROWS` further rows of average confidence.
     """
-    member = np.eye(predicted.classes)[predicted.label] * predicted.confidence[:, None]
     borrowed = PRIOR_ROWS * predicted.confidence.mean()
-    return (member.T @ z + borrowed * z.mean(0)) / (member.sum(0)[:, None] + borrowed)
+    sums = np.zeros((predicted.classes, z.shape[1]))
+    np.add.at(sums, predicted.label, predicted.confidence[:, None] * z)
+    weights = np.bincount(predicted.label, predicted.confidence, minlength=predicted.classes)
+    return (sums + borrowed * z.mean(0)) / (weights[:, None] + borrowed)
 
 
 def deviations(

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from mad.codes.spread import LOG2_E, folds, ledoit_wolf, own_scales
+from mad.codes.spread import LOG2_E, folds, own_scales
+from mad.codes.widest import widest
 
 MOST_DIRECTIONS = 64
 
@@ -45,13 +46,10 @@ class WideCode:
     def _of(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
         mean = z.mean(0)
         scale, lacking = own_scales(z - mean)
-        covariance = ledoit_wolf((z - mean) / scale) + np.diag(lacking)
-        variances, vectors = np.linalg.eigh(covariance)
-        others = max(1, len(scale) - MOST_DIRECTIONS)
-        outside = 1 / variances[:others].mean()
-        less = np.maximum(outside - 1 / variances[others:], 0)
-        directions = vectors[:, others:] * np.sqrt(less) / scale[:, None]
-        return cls(mean, outside / scale**2, directions, np.zeros(()))
+        vectors, variances, others = widest((z - mean) / scale, lacking, MOST_DIRECTIONS)
+        less = np.maximum(1 / others - 1 / variances, 0)
+        directions = vectors * np.sqrt(less) / scale[:, None]
+        return cls(mean, 1 / others / scale**2, directions, np.zeros(()))
 
     def lengths(self, z: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n"]:
         """Code lengths in bits, up to a constant."""

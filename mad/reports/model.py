@@ -91,7 +91,7 @@ class Verdict(Part):
 
     Attributes:
         expected_false_alarms: at most so many of as many trusted inputs are flagged, on average.
-        not_finite: rows holding NaN or infinity, which were not scored.
+        not_finite: rows that hold NaN or infinity or take the network out of range; not scored.
         first_not_finite: the first of those.
     """
 
