@@ -23,7 +23,7 @@ from apd.training.train import Step
 CHECKPOINT = "checkpoint.safetensors"
 
 # raised whenever training comes to take other steps, so that none goes on with another's
-TRAINING = 1
+TRAINING = 2
 
 
 def is_unfinished(directory: Path) -> bool:

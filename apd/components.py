@@ -49,10 +49,10 @@ class Components:
 
     def mixture(self, shares: Float[Tensor, "C"]) -> dict[str, Float[Tensor, "o i"]]:
         """sum_c shares_c P_c at every site."""
-        return {
-            site: (f.U * shares[:, None, None]).flatten(0, 1).T @ f.V.flatten(0, 1)
-            for site, f in self.factors.items()
-        }
+        some = shares.nonzero().flatten()
+        own = {site: factors.of(some) for site, factors in self.factors.items()}
+        scale = shares[some, None, None]
+        return {s: (scale * u).flatten(0, 1).T @ v.flatten(0, 1) for s, (u, v) in own.items()}
 
     def residual(self, target: Target) -> dict[str, Float[Tensor, "o i"]]:
         """theta* - sum_c P_c at every site: what no component owns."""

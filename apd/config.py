@@ -36,7 +36,7 @@ class Config(BaseModel):
         separation: the minimality loss at which k is held while mechanisms separate.
         exactness: the minimality loss k is raised to reach once they are separate.
         exact_by: share of training by which to reach it; after it the random shares fade out that
-            are there of what an input does not use (`apd.training.background`).
+            are there of some of what an input does not use (`apd.training.background`).
         merging: cosine from which two components are taken for one when components are settled.
         faithfulness: weight of the faithfulness loss over the weights' mean square.
         minimality: weight of log(1 + the minimality loss over that of no components at all).

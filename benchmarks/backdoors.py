@@ -44,6 +44,7 @@ def backdoors(subject: Subject) -> tuple[list[Row], Scores]:
     if not enough(groups):
         return [{**facts, "score": "none", "family": "none"}], {}
     defender = subject.defender(subject.parts.reference)
+    facts |= defender.found()
     by_itself = online(defender, groups)
     mixed = offline(defender, {group: groups[group] for group in ("clean", "triggered")})
     rows = [{**facts, **told(name, values)} for name, values in (by_itself | mixed).items()]

@@ -33,6 +33,12 @@ class Defender:
     reference: Pictures
     run: apd.Run
 
+    def found(self) -> dict[str, float]:
+        """How the decomposition ended: how sparse, how exact on what is active, how faithful."""
+        last = self.run.steps[-1]
+        names = ("active", "minimality", "faithfulness")
+        return {name: getattr(last, name) for name in names}
+
     def detector(self, run: apd.Run | None = None) -> mad.Detector:
         """Ours; of a control's components where its run is given."""
         x = self.victim.inputs(self.reference)

@@ -93,6 +93,14 @@ def test_a_row_for_every_score_with_figures_that_its_kept_scores_give_by_brute_f
     assert {row["family"] for row in rows if row["score"] in OFFLINE} == {"offline"}
 
 
+def test_rows_say_how_the_decomposition_ended(computed, benchmark):
+    subject = Subject.of(split(load(None), 100), RECIPE, TINY, benchmark.cache)
+    last = subject.defender(subject.parts.reference).run.steps[-1]
+    for row in computed[0]:
+        assert (row["active"], row["minimality"]) == (last.active, last.minimality)
+        assert row["faithfulness"] == last.faithfulness
+
+
 def test_groups_are_what_the_network_makes_of_the_pictures(benchmark):
     """The trigger turned all triggered ones, none of which was taken for the target before."""
     parts = split(load(None), 100)

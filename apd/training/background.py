@@ -1,10 +1,11 @@
 """What an input is run on beside its active components.
 
-A random share of every other component, the same for all inputs of a step, until the very end. What
+Random shares of some other components, the same for all inputs of a step, until the very end. What
 an input does not use must then not matter to it, whichever of it is there: components can neither
 leave a part of what an input needs to those that it does not use, nor make up for each other where
 none of them is used. (Bushnaq, Braun and Sharkey 2025, arXiv 2506.20790, have stochastic masks to
-that end.)
+that end.) How many are there is drawn as well. Were it always about half of many small components,
+these would come to about half of their sum, and inputs could rely on that.
 
 While components find their places, a share of all weights stays besides. A neuron that is off
 without it has no slope, so nothing would make components account for it: with it, it is on.
@@ -62,11 +63,14 @@ def background_of(
         target: the network.
         components: its components.
         rest: the share of all weights that stays.
-        most: how much of a component may, of what is not in the rest; it is uniform from 0 to that.
+        most: how much of a component may, of what is not in the rest. It is uniform from 0 to that
+            for some of them, and 0 for the others; what share of them are some is uniform too.
         generator: what is random is drawn from.
     """
-    drawn = torch.rand(components.count, generator=generator).to(target.device, target.dtype)
-    staying = (1 - rest) * most * drawn
+    drawn = torch.rand(components.count, generator=generator)
+    some = torch.rand(1, generator=generator)
+    drawn *= torch.rand(components.count, generator=generator) < some
+    staying = (1 - rest) * most * drawn.to(target.device, target.dtype)
     mixture = components.mixture(staying)
     behind = target.with_weights({s: w + rest * target.weight(s) for s, w in mixture.items()})
     for site in behind.sites:
