@@ -4,9 +4,8 @@
 
 Every seed is decomposed with `apd.Config()` and that seed. An anomaly is a triggered input whose
 prediction the trigger changed; of look-alikes flagged, those count that keep their prediction. "The
-first" is the component that most anomalies name first. The last two rows are about `EXPLAINED`
-anomalies: without the components that an input names, and without as many others at random that are
-active on it.
+first" is the component that most anomalies name first. The last two rows are about every anomaly
+without the components that it names, and without as many others at random that are active on it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from mad.metrics import auroc
 
 ALPHA = 0.01
 TERMS = ("input_bits", "attribution_bits")
-EXPLAINED = 20
 
 Figures = dict[str, float]
 
@@ -45,8 +43,6 @@ def measured(toy: toys.Toy, run: apd.Run) -> Figures:
         figures |= by_term(toy, result, calibration, term)
     first, share = most_named(result.components[anomaly, 0])
     alike = np.array(toy.inputs.kind) == "look-alike"
-    some = toy.inputs.x[toy.inputs.is_anomaly].numpy()
-    some = some[np.linspace(0, len(some) - 1, EXPLAINED).astype(int)]
     return (
         figures
         | {
@@ -54,7 +50,7 @@ def measured(toy: toys.Toy, run: apd.Run) -> Figures:
             "look-alikes that name it first": float((result.components[alike, 0] == first).mean()),
         }
         | without_the_first(toy, run, first)
-        | without_the_named(run, detector, some, np.random.default_rng(run.config.seed))
+        | without_the_named(run, detector, toy.inputs.x[toy.inputs.is_anomaly].numpy())
     )
 
 
@@ -86,18 +82,16 @@ def without_the_first(toy: toys.Toy, run: apd.Run, first: int) -> Figures:
     }
 
 
-def without_the_named(
-    run: apd.Run, detector: mad.Detector, x: np.ndarray, rng: np.random.Generator
-) -> Figures:
+def without_the_named(run: apd.Run, detector: mad.Detector, x: np.ndarray) -> Figures:
     """How many are read otherwise without what each names, and without as many active others."""
+    rng = np.random.default_rng(run.config.seed)
     named, others = [], []
-    for n, active in enumerate(detector.evidence(x).active):
-        reasons = detector.explain(x, n)
-        own = [part.component for part in reasons.components]
-        rest = np.setdiff1d(active.nonzero()[0], own)
-        drawn = rng.permutation(rest)[: len(own)].tolist()
-        named.append(reasons.prediction_without != toys.digits.TARGET)
-        others.append(run.outputs_without(x[[n]], drawn)[0].argmax() != toys.digits.TARGET)
+    active = detector.evidence(x).active
+    for n, own in enumerate(detector.score(x).components):
+        rest = np.setdiff1d(active[n].nonzero()[0], own)
+        for group, removed in ((named, own), (others, rng.permutation(rest)[: len(own)])):
+            outputs = run.outputs_without(x[[n]], removed.tolist())
+            group.append(outputs[0].argmax() != toys.digits.TARGET)
     return {
         "read otherwise without the named": float(np.mean(named)),
         "without as many others": float(np.mean(others)),
