@@ -19,6 +19,7 @@ from apd.components import Components
 from apd.sites import Factors
 from apd.strength import strength_of
 from apd.threads import threads_for
+from apd.training.background import random_shares
 from apd.training.objectives.batch_topk import active_sets
 from apd.training.scales import Scales, scales_of
 from apd.training.state import begin
@@ -162,7 +163,7 @@ def loss_difference(problem: Problem, device: str) -> float:
     x = batch(reference, config, generator)
     strength = strength_of(target, components, x[:1], config.projections)
     outputs, mask = active_sets(strength, components, x, config.active, generator)
-    kept = torch.rand(components.count, generator=generator).to(x)
+    kept = random_shares(components.count, generator).to(x)
     network = problem.network(device).requires_grad_(False)
     naive = losses(network, components.factors, x, outputs, mask, kept, config.schatten_p)
     step = next(train(target, reference, config, begin(target, config)))

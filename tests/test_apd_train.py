@@ -24,6 +24,13 @@ from apd.training.state import Attempt, begin, component_count, settle
 from apd.training.train import batch, generator_of, train
 
 
+def shares_by_hand(count: int, generator: torch.Generator) -> torch.Tensor:
+    """How much of each component stays: a share of those whose number is below another one."""
+    shares, chance = torch.rand(count, generator=generator), torch.rand(1, generator=generator)
+    places = torch.rand(count, generator=generator)
+    return torch.tensor([s if n < chance else 0.0 for s, n in zip(shares, places, strict=True)])
+
+
 def reference(n: int = 150) -> torch.Tensor:
     return numbers(101)(n, 5)
 
@@ -57,7 +64,7 @@ def test_a_record_is_what_the_oracles_say(name, loss):
 
     generator = generator_of(config, 1)
     small = batch(x, config, generator)
-    kept = torch.rand(11, generator=generator)
+    kept = shares_by_hand(11, generator)
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
     strength = oracles.rms_over_outputs(oracles.effects(seen).sum(1))
     k = 11 / 4 * (2 / (11 / 4)) ** (1 / 3)
@@ -108,7 +115,7 @@ def test_the_first_step_goes_down_the_gradient_of_the_weighted_losses(projection
     small = batch(x, config, generator)
     strength = strength_of(problem.target, before, x[:1], projections)
     _, mask = active_sets(strength, before, small, 2.0, generator)
-    kept = torch.rand(11, generator=generator).double()
+    kept = shares_by_hand(11, generator).double()
     seen = Problem(problem.module, problem.target, before, small, problem.chosen)
     scales = scales_of(problem.target, x, config)
     patience = config.separation / 1.0  # nothing is explained yet

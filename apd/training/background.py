@@ -63,16 +63,23 @@ def background_of(
         target: the network.
         components: its components.
         rest: the share of all weights that stays.
-        most: how much of a component may, of what is not in the rest. It is uniform from 0 to that
-            for some of them, and 0 for the others; what share of them are some is uniform too.
+        most: how much of a component may, of what is not in the rest.
         generator: what is random is drawn from.
     """
-    drawn = torch.rand(components.count, generator=generator)
-    some = torch.rand(1, generator=generator)
-    drawn *= torch.rand(components.count, generator=generator) < some
-    staying = (1 - rest) * most * drawn.to(target.device, target.dtype)
+    shares = random_shares(components.count, generator).to(target.device, target.dtype)
+    staying = (1 - rest) * most * shares
     mixture = components.mixture(staying)
     behind = target.with_weights({s: w + rest * target.weight(s) for s, w in mixture.items()})
     for site in behind.sites:
         behind.state[site].requires_grad_()
     return Background(behind, rest, staying)
+
+
+def random_shares(count: int, generator: torch.Generator) -> Float[Tensor, "{count}"]:
+    """Uniform in [0, 1] for some components and 0 for the others.
+
+    Which they are is drawn too, and how many, from none to all alike.
+    """
+    shares = torch.rand(count, generator=generator)
+    some = torch.rand(1, generator=generator)
+    return shares * (torch.rand(count, generator=generator) < some)
