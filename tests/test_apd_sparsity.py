@@ -32,6 +32,14 @@ def test_the_search_comes_first_and_the_shares_are_of_the_rest():
     assert settling == [200 + 480]
 
 
+@pytest.mark.parametrize("end", [0.6, 1.0])
+def test_components_settle_once_also_where_the_release_ends_with_training(end):
+    config = Config(release_start=0.3, release_end=end)
+    settled = [Phase(False, step, 10).settles(config) for step in range(10)]
+    assert settled.index(True) == min(round(10 * end), 9)
+    assert settled.count(True) == 1
+
+
 def test_a_given_k_needs_no_search():
     given = Config(steps=1000, active=2.0)
     assert search_steps(given) == 0
