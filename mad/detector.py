@@ -154,8 +154,8 @@ class Detector(Scorer):
         check_shape(more, self.decomposition)
         more = as_type(more, self.profiled.dtype)
         check_finite(more, "what is to be accepted")
-        more = more[self.decomposition.unseen_rows(more)]
         more = unknown(more, np.concatenate([self.profiled, self.calibrated]))
+        more = more[self.decomposition.unseen_rows(more)]
         if len(more) == 0:
             raise InputError("all of these inputs are usual to the detector already")
         first, second = parted(np.arange(len(more)), seed)

@@ -543,8 +543,8 @@ def test_what_components_were_trained_on_is_not_accepted(digits, detector, halve
     """Nor is anything of the reference: the rest of it is profiled and calibrated."""
     reference = digits.toy.reference.numpy()
     with pytest.raises(mad.InputError, match="usual to the detector already"):
-        detector.accept(reference)
-    extended = detector.accept(np.concatenate([reference, halves[0]]))
+        detector.accept(np.concatenate([reference, reference]))
+    extended = detector.accept(np.concatenate([reference, halves[0], reference]))
     assert extended.accepted == len(np.unique(halves[0], axis=0))
     held = np.concatenate([extended.profiled, extended.calibrated])
     trained = {row.tobytes() for row in reference[digits.run.rows]}
