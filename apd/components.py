@@ -61,9 +61,8 @@ class Components:
     def norm_shares(self, target: Target) -> dict[str, Float[Tensor, "C"]]:
         """||P_c,l|| / ||W_l|| of every component at every site, without forming any weights."""
         return {
-            site: ((f.U @ f.U.mT) * (f.V @ f.V.mT)).sum((1, 2)).clamp(min=0).sqrt()
-            / target.weight(site).norm()
-            for site, f in self.factors.items()
+            site: squared_norms(factors).sqrt() / target.weight(site).norm()
+            for site, factors in self.factors.items()
         }
 
     def ranks(self, tolerance: float = 1e-2) -> Float[Tensor, "C"]:
@@ -171,6 +170,12 @@ def parallel_pairs(components: Components, cosine: float) -> list[tuple[int, int
         pairs += [(larger, c) for c in found]
         gone.update(found)
     return pairs
+
+
+def squared_norms(factors: Factors) -> Float[Tensor, "C"]:
+    """||P_c||^2 at one site: sum over m, k of (U[c, m] . U[c, k]) (V[c, m] . V[c, k])."""
+    u, v = factors
+    return ((u @ u.mT) * (v @ v.mT)).sum((1, 2)).clamp_min(0)
 
 
 def singular_values(factors: Factors) -> Float[Tensor, "C m"]:

@@ -74,16 +74,21 @@ def of_block(run: apd.Run, block: NDArray[np.generic]) -> Observed:
 
 
 def forward(run: apd.Run, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """The outputs, and every hidden tensor that a decomposed weight is applied to, once each."""
+    """The outputs, and every hidden tensor that a decomposed weight is applied to, once each.
+
+    What the first of them is applied to is the input, whatever else reads it.
+    """
     from torch import Tensor
 
     made: list[Tensor] = []
+    inputs: set[int] = set()
     seen: dict[int, Tensor] = {}
 
     def watch(use: Use) -> Callable[..., Tensor]:
         def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
-            if made:
-                seen.update({id(a): a for a in args if isinstance(a, Tensor) and a.requires_grad})
+            seen.update({id(a): a for a in args if isinstance(a, Tensor) and a.requires_grad})
+            if not made:
+                inputs.update(seen)
             y = operator(*args)
             made.append(y if y.requires_grad else y.requires_grad_())
             return made[-1]
@@ -91,4 +96,4 @@ def forward(run: apd.Run, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         return call
 
     outputs = run.target.run(x, {use.node: watch(use) for use in run.target.uses})
-    return outputs, list(seen.values())
+    return outputs, [tensor for place, tensor in seen.items() if place not in inputs]

@@ -65,6 +65,11 @@ class Summary:
         """How many rows were scored."""
         return self.seen - self.unscored
 
+    @property
+    def within_reach(self) -> float:
+        """The largest p-value that is ever flagged."""
+        return self.alpha
+
     def settled(self, parts: Iterable[mad.Result]) -> Iterable[mad.Result]:
         """The results, from when it is settled which are flagged: as they come."""
         return parts
@@ -81,7 +86,7 @@ class Summary:
         self.worst += [self.explanation(part, int(row)) for row in top]
         self.worst = sorted(self.worst, key=lambda found: -found.bits)[:SHOWN]
         finest = part.calibration.finest(part.prediction[part.finite])
-        self.unreachable += int((finest > self.alpha).sum())
+        self.unreachable += int((finest > self.within_reach).sum())
         self.trusted_share = part.calibration.flagged_at_most(self.alpha)
         self.tally = part.tally() if self.tally is None else self.tally + part.tally()
         self.seen += len(part.bits)
@@ -139,6 +144,11 @@ class Discoveries(Summary):
     """
 
     fdr: float = 0.1
+
+    @property
+    def within_reach(self) -> float:
+        """The rate, which alpha comes to where all of a batch are discovered."""
+        return self.fdr
 
     def settled(self, parts: Iterable[mad.Result]) -> Iterable[mad.Result]:
         """The results, once all are there: their p-values together settle alpha."""

@@ -96,8 +96,8 @@ class PerClass(Calibration):
 
     A class with fewer falls back on all calibration inputs. Of *all* inputs at most a share alpha
     is then flagged in such classes, taken together; within them, where inputs are rare, the share
-    may be larger, and nothing is promised for any one of them. Over all classes, a share below
-    2 alpha is flagged, and at most alpha where every class has calibration inputs enough.
+    may be larger, and nothing is promised for any one of them. Over all classes, those without any
+    calibration input among them, a share below 2 alpha is flagged.
     """
 
     @property
@@ -107,8 +107,8 @@ class PerClass(Calibration):
         return classes[counts >= FEWEST_CALIBRATION]
 
     def flagged_at_most(self, alpha: float) -> float:
-        """Twice alpha where a class has too few calibration inputs, and else alpha."""
-        return alpha * (1 if np.isin(self.prediction, self.large).all() else 2)
+        """Twice alpha: another class may yet be predicted, of which there was no input."""
+        return 2 * alpha
 
     def groups(
         self, prediction: Int[np.ndarray, "n"]

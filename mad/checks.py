@@ -46,7 +46,7 @@ def check_output(decomposition: Decomposition, explain: str | int, x: NDArray[An
         InputError: with those it has.
     """
     width = decomposition.explain(x[:1], "predicted")[0].shape[1]
-    if explain not in ("predicted", "all", *range(width)):
+    if isinstance(explain, bool) or explain not in ("predicted", "all", *range(width)):
         raise InputError(
             f"there is no output {explain!r} to explain; "
             f"there are 'predicted', 'all', and 0 to {width - 1}"

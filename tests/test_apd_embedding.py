@@ -161,6 +161,18 @@ def test_other_tables_are_refused_by_their_operator(layer, said):
         Target.of(nn.Sequential(layer, nn.Flatten()), ids(N, P, V))
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        lambda table, x: table[:, x[:, 0].clamp(max=D - 1)].T,
+        lambda table, x: table[x[:, 0], x[:, 1].clamp(max=D - 1)][:, None],
+    ],
+)
+def test_columns_and_entries_of_a_table_are_refused(entries):
+    with pytest.raises(TargetError, match=r"the weight W is used by aten\.index\.Tensor"):
+        Target.of(Formula(lambda net, x: entries(net.W, x), W=numbers(158)(V, D)), ids(N, P, V))
+
+
 # --- from end to end ----------------------------------------------------------------------------
 
 

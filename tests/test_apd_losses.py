@@ -125,19 +125,19 @@ def test_attributions_are_means_of_powers(p):
         sum(math.sqrt(sum(e**2 for e in effects[:, n, c].tolist())) ** p for n in range(9)) / 9
         for c in range(7)
     ]
-    assert losses.attributions(effects, p).tolist() == pytest.approx(slow, rel=1e-9)
+    assert losses.attribution_powers(effects, p).tolist() == pytest.approx(slow, rel=1e-9)
 
 
 @pytest.mark.parametrize("p", P)
 def test_the_gradient_of_attributions_is_that_of_their_weighted_sum(p):
     effects, weights = numbers(63)(4, 9, 7).requires_grad_(), numbers(64)(7)
-    (slow,) = torch.autograd.grad((weights * losses.attributions(effects, p)).sum(), effects)
-    fast = losses.attributions_gradient(effects.detach(), weights, p)
+    (slow,) = torch.autograd.grad((weights * losses.attribution_powers(effects, p)).sum(), effects)
+    fast = losses.attribution_powers_gradient(effects.detach(), weights, p)
     torch.testing.assert_close(fast, slow, rtol=1e-12, atol=1e-14)
 
 
 def test_the_gradient_of_attributions_is_zero_where_nothing_is_attributed():
-    fast = losses.attributions_gradient(torch.zeros(4, 9, 7), torch.ones(7), 0.5)
+    fast = losses.attribution_powers_gradient(torch.zeros(4, 9, 7), torch.ones(7), 0.5)
     assert torch.equal(fast, torch.zeros(4, 9, 7))
 
 

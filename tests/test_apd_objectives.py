@@ -66,6 +66,13 @@ def test_the_batch_has_as_many_pairs_as_are_asked_for(name, active):
     torch.testing.assert_close(found.outputs, problem.target(problem.x))
 
 
+@pytest.mark.parametrize(("active", "pairs"), [(0.01, 1), (50.0, 99)])
+def test_there_is_a_pair_at_least_and_all_at_most(active, pairs):
+    found = select(make_problem("mlp-2"), active)
+    assert found.pairs.columns().bool().sum() == pairs
+    assert found.active == pairs / 9
+
+
 @pytest.mark.parametrize(("active", "k"), [(0.01, 1), (1.4, 1), (1.6, 2), (7.2, 7), (50.0, 11)])
 def test_every_input_has_as_many_components(active, k):
     problem = make_problem("mlp-2")

@@ -5,6 +5,7 @@ import math
 import oracles
 import pytest
 import torch
+import torch.nn.functional as F
 from problems import numbers
 
 from apd import recovery
@@ -68,6 +69,15 @@ def test_shrinking_shows_in_the_lengths_alone(truth):
     cosine, ratio, _ = figures(weight, 0.8 * mechanisms)
     assert math.isclose(cosine, 1, abs_tol=1e-12)
     assert math.isclose(ratio, 0.8)
+
+
+def test_a_column_of_zeros_is_nobodys(truth):
+    weight, mechanisms = truth
+    wider = [F.pad(part, (0, 1)) for part in (weight, mechanisms)]
+    wider[1][:, :, -1] = 0.3
+    found = recovery.match_columns(*wider)
+    assert (found.cosine[-1], found.length_ratio[-1]) == (0, 0)
+    assert recovery.ml2r(*wider) == pytest.approx(recovery.ml2r(weight, mechanisms) * 6 / 7)
 
 
 def test_one_component_that_holds_everything_recovers_one_mechanism(truth):

@@ -170,6 +170,21 @@ def test_what_is_observed_is_what_a_network_does():
     torch.testing.assert_close(torch.from_numpy(seen.input_gradient), x.grad)
 
 
+def test_an_input_that_two_weights_read_is_no_hidden_layer():
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.value, self.head = (nn.Linear(*s) for s in ((6, 5), (6, 5), (5, 4)))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.gate(x).sigmoid() * self.value(x))
+
+    x = numbers(3)(150, 6)
+    config = apd.Config(components=4, steps=1, batch_size=32)
+    seen = observed(apd.decompose(Gated().double(), x, config), x[:9].numpy())
+    assert [layer.shape for layer in seen.activations] == [(9, 5)]
+
+
 def test_tokens_have_no_gradient_and_a_single_layer_no_hidden_one():
     class Bag(nn.Module):
         def __init__(self) -> None:

@@ -316,6 +316,8 @@ def test_how_many_must_be_discovered_together_is_said(here, tmp_path, trained):
     assert code == 0
     assert "flagged  0 at a false discovery rate of 0.01" in out
     assert_one_sentence(err, "fewer than 154 cannot be flagged", "0.0052")
+    told = json.loads(here("score", "inputs.npz", "--fdr", "0.01", "--json")[1])
+    assert (told["flagged"], told["unreachable"]) == (0, 0)
 
 
 def test_p_values_can_be_per_class(here, tmp_path, trained):

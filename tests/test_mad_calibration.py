@@ -123,11 +123,19 @@ def test_where_every_class_is_large_no_p_value_is_finer_than_its_largest_class_a
     assert calibration.p_values(np.full(3, np.inf), np.arange(3)).min() == 1 / 26
 
 
-@pytest.mark.parametrize(("rare", "share"), [(18, 0.2), (19, 0.1)])
-def test_where_a_class_is_small_twice_as_many_may_be_flagged_per_class(rare, share):
-    bits, prediction = np.arange(40.0 + rare), np.repeat([0, 1], [40, rare])
-    assert PerClass.of(bits, prediction).flagged_at_most(0.1) == share
-    assert CALIBRATIONS["pooled"].of(bits, prediction).flagged_at_most(0.1) == 0.1
+def test_of_classes_without_calibration_inputs_more_than_alpha_is_flagged_but_not_twice_that():
+    """A class of one in a hundred inputs, all more surprising than any other."""
+    rng, alpha, shares = np.random.default_rng(0), 0.02, []
+    for _ in range(3000):
+        rare = rng.random(99 + 400) < 0.01
+        bits = rng.random(99 + 400) + rare
+        if rare[:99].any():
+            continue
+        calibration = PerClass.of(bits[:99], rare[:99].astype(int))
+        shares.append(np.mean(calibration.p_values(bits[99:], rare[99:].astype(int)) <= alpha))
+    promised = PerClass.of(bits[:99], rare[:99].astype(int)).flagged_at_most(alpha)
+    assert alpha < np.mean(shares) < promised == 2 * alpha
+    assert CALIBRATIONS["pooled"].of(bits, rare.astype(int)).flagged_at_most(alpha) == alpha
 
 
 @pytest.mark.parametrize("name", CALIBRATIONS)

@@ -481,7 +481,7 @@ def test_an_output_that_is_not_there_is_refused(detector, output):
         detector.explaining(output)
 
 
-@pytest.mark.parametrize("output", [10, -1, "largest"])
+@pytest.mark.parametrize("output", [10, -1, "largest", True])
 def test_an_output_that_is_not_there_is_refused_from_the_start(digits, output):
     with pytest.raises(mad.InputError, match=r"there is no output .* 0 to 9"):
         mad.Detector.fit(digits.run, digits.toy.reference, explain=output)

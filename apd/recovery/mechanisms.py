@@ -13,9 +13,8 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from apd.components import Components
+from apd.components import Components, squared_norms
 from apd.recovery.matches import NOBODY, Matches
-from apd.sites import Factors
 
 # The weights of one mechanism [o, i] by site; sites left out are zero.
 Mechanism = Mapping[str, Tensor]
@@ -99,9 +98,3 @@ def component_norms(components: Components) -> Float[Tensor, "C"]:
     """The lengths of components over all sites, without forming any weights."""
     squares = [squared_norms(factors) for factors in components.factors.values()]
     return torch.stack(squares).sum(0).sqrt()
-
-
-def squared_norms(factors: Factors) -> Float[Tensor, "C"]:
-    """||P_c||^2 at one site: sum over m, k of (U[c, m] . U[c, k]) (V[c, m] . V[c, k])."""
-    u, v = factors
-    return ((u @ u.mT) * (v @ v.mT)).sum((1, 2)).clamp_min(0)

@@ -167,7 +167,7 @@ def uses_of(
             add(LAYERS[node.op], node, straight[second])
         elif node.op in LAYERS_OF_TRANSPOSES and second in turned and first not in straight:
             add(LAYERS_OF_TRANSPOSES[node.op], node, turned[second])
-        elif node.op in TABLES and first in straight and second not in straight:
+        elif node.op in TABLES and first in straight and second and second not in straight:
             add(TABLES[node.op], node, straight[first])
         else:
             for name in names_in([node.args, list(node.kwargs.values())]):

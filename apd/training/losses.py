@@ -69,7 +69,7 @@ def reconstruction(
     return sum(terms, torch.zeros(())) / max(1, len(terms))
 
 
-def attributions(effects: Float[Tensor, "k n C"], p: float) -> Float[Tensor, "C"]:
+def attribution_powers(effects: Float[Tensor, "k n C"], p: float) -> Float[Tensor, "C"]:
     """(1/n) sum_n A_nc^p, with A_nc^2 = sum_k effects_knc^2: what L_p has in the place of s_c(x).
 
     Their sum over c is the L_p formulation's minimality loss (appendix A.2).
@@ -77,10 +77,10 @@ def attributions(effects: Float[Tensor, "k n C"], p: float) -> Float[Tensor, "C"
     return (effects.square().sum(0) + SMALLEST).pow(p / 2).mean(0)
 
 
-def attributions_gradient(
+def attribution_powers_gradient(
     effects: Float[Tensor, "k n C"], weights: Float[Tensor, "C"], p: float
 ) -> Float[Tensor, "k n C"]:
-    """weights_c (p / n) (A_nc^2)^(p/2 - 1) effects_knc: that of sum_c weights_c attributions_c."""
+    """weights_c (p / n) (A_nc^2)^(p/2 - 1) effects_knc: that of sum_c weights_c powers_c."""
     squares = effects.square().sum(0) + SMALLEST
     return effects * (squares.pow(p / 2 - 1) * (weights * (p / effects.shape[1])))
 
@@ -115,12 +115,12 @@ def simplicity_gradient(sizes: Sizes, usage: Float[Tensor, "C"], p: float) -> Si
 def sizes(components: Components) -> Sizes:
     """||U_cm||^2 and ||V_cm||^2 at every site."""
     return {
-        site: (squared_norms(factors.U), squared_norms(factors.V))
+        site: (squared_lengths(factors.U), squared_lengths(factors.V))
         for site, factors in components.factors.items()
     }
 
 
-def squared_norms(vectors: Float[Tensor, "C m d"]) -> Float[Tensor, "C m"]:
+def squared_lengths(vectors: Float[Tensor, "C m d"]) -> Float[Tensor, "C m"]:
     """The squared length of every vector."""
     return torch.linalg.vector_norm(vectors, dim=-1).square()
 

@@ -53,7 +53,7 @@ def descend(
         gradient: of the loss.
         moments: changed.
         length: how far a vector moves whose gradient is as it was on average.
-        step: how many steps came before.
+        step: how many steps came before; where the moments are of fewer, vectors move farther.
     """
     moments.first.lerp_(gradient, 1 - FIRST)
     square = torch.linalg.vector_norm(gradient, dim=-1, keepdim=True).square_()

@@ -90,7 +90,12 @@ def begin(target: Target, config: Config) -> Training:
 
 
 def start_over(training: Training, target: Target, config: Config) -> None:
-    """Components as they were in the beginning, with what is known of k by now."""
+    """Components as they were in the beginning, with what is known of k by now.
+
+    Adam remembers nothing, but its corrections go on counting from the first step of all: the first
+    steps are up to five times as long as they would be, and for some hundred longer. Counted anew,
+    superposition came out worse (docs/recovery.md).
+    """
     fresh = begin(target, config)
     training.components, training.moments = fresh.components, fresh.moments
     training.usage = fresh.usage
@@ -98,7 +103,7 @@ def start_over(training: Training, target: Target, config: Config) -> None:
 
 
 def try_slower(training: Training, target: Target, config: Config) -> None:
-    """Start over at half the pace, with what is left of the steps.
+    """Start over at half the pace of other restarts, with what is left of the steps.
 
     Not for components that have settled: too few steps would be left.
     """

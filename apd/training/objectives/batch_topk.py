@@ -32,7 +32,7 @@ class BatchTopK(TopK):
     ) -> Chosen:
         """APD, arXiv 2501.14926, section 2.2."""
         outputs, mask = active_sets(self.strength, components, x, active, generator)
-        return self.chosen(outputs, mask, active)
+        return self.chosen(outputs, mask, min(float(components.count), max(1 / len(x), active)))
 
 
 def active_sets(

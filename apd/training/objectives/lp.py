@@ -58,7 +58,7 @@ class Attributed(Selection):
         An effect is the inner product of a gradient with what a component alone writes, so the
         gradient at the components is that of a pass on them.
         """
-        slopes = losses.attributions_gradient(self.effects, weights, self.p)
+        slopes = losses.attribution_powers_gradient(self.effects, weights, self.p)
         return [
             Pass(self.captures, [g[k] for g in self.gradients], replace(self.pairs, mask=slope))
             for k, slope in enumerate(slopes)
@@ -139,7 +139,7 @@ class Lp(Objective):
             outputs=outputs.detach(),
             active=usage.sum().item(),
             usage=usage,
-            amounts=losses.attributions(effects, self.p),
+            amounts=losses.attribution_powers(effects, self.p),
             pairs=Pairs.dense(every, self.target.dtype),
             captures=captures,
             gradients=gradients,
