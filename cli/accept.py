@@ -63,6 +63,6 @@ def report(run: Path, x: NDArray[np.generic], before: mad.Detector, after: mad.D
             "their bits": f"{was:.1f} before, {now:.1f} now (median)",
             "profile": f"{len(after.profiled)} inputs",
             "calibration": f"{len(after.calibrated)} inputs, "
-            f"smallest p-value {after.finest_alpha:.2g}",
+            f"smallest p-value {after.finest_alpha:.3g}",
         },
     )

@@ -180,9 +180,9 @@ def show(
         screen,
         {
             "run": str(facts["run"]),
-            "inputs": f"{facts['clean']} clean, {facts['anomalies']} anomalies",
+            "inputs": f"{facts['anomalies']} anomalies, {facts['clean']} others",
             "flagged": f"at alpha {facts['alpha']:g}: {facts['anomalies_flagged']} of the "
-            f"anomalies, {facts['clean_flagged']} of the clean",
+            f"anomalies, {facts['clean_flagged']} of the others",
             **{f"flagged, {kind}": f"{some} of {all_}" for kind, (some, all_) in kinds.items()},
         },
     )

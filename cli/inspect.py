@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import mad
 
 SITES_SHOWN = 4
+OTHER_COLUMNS = 42
+BETWEEN_COLUMNS = 2
 LOSSES = 9
 STRONGEST = 3
 QUARTERS = (0, 0.25, 0.5, 0.75, 1)
@@ -60,16 +63,16 @@ def inspect(
     say(console, "\nSites", "bold")
     console.print(table(("shape", "residual", "site"), site_rows(found), words=-1))
     say(console, "\nComponents", "bold")
-    sites = list(shares)[:SITES_SHOWN]
+    sites = fitting(list(shares), console.width)
     console.print(
         table(
-            ("component", "rank", "rate", *sites, "strongest inputs"),
-            component_rows(found, detector, shares),
+            ("component", "ranks", "rate", *sites, "strongest inputs"),
+            component_rows(found, detector, {site: shares[site] for site in sites}),
             words=-1,
         )
     )
-    if len(shares) > SITES_SHOWN:
-        say(console, f"{len(shares) - SITES_SHOWN} more sites are not shown.")
+    if len(shares) > len(sites):
+        say(console, f"Sites not shown: {len(shares) - len(sites)}.")
     say(console, "\nLosses", "bold")
     console.print(
         table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
@@ -143,19 +146,26 @@ def loss_rows(steps: list[apd.Step]) -> list[tuple[str, ...]]:
     ]
 
 
+def fitting(sites: list[str], width: int) -> list[str]:
+    """The first few sites whose columns leave room for the others."""
+    ends = accumulate(len(site) + BETWEEN_COLUMNS for site in sites[:SITES_SHOWN])
+    return [site for site, end in zip(sites, ends, strict=False) if end <= width - OTHER_COLUMNS]
+
+
 def component_rows(
     run: apd.Run, detector: mad.Detector, shares: dict[str, Tensor]
 ) -> list[tuple[str, ...]]:
-    """The living components, the most used first."""
+    """The living components, the most used first: their ranks at all sites together, how many of
+    the profiled inputs use them, and their share of some sites.
+    """
     ranks = run.components.ranks()
     alive = [c for c in range(run.components.count) if ranks[c] > 0]
-    sites = list(shares)[:SITES_SHOWN]
     return [
         (
             str(c),
             f"{int(ranks[c])}",
             f"{float(detector.rates[c]):.1%}",
-            *(f"{float(shares[site][c]):.0%}" for site in sites),
+            *(f"{float(share[c]):.0%}" for share in shares.values()),
             ", ".join(map(str, strongest(detector, c))),
         )
         for c in sorted(alive, key=lambda c: -float(detector.rates[c]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.flags import ALPHA
+
 if TYPE_CHECKING:
     import apd
     import mad
@@ -50,6 +52,7 @@ def sparse_error_of(detector: mad.Detector) -> str:
 def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float) -> None:
     """Prints what came of it."""
     from cli.console import duration, facts, say, screen
+    from cli.summary import say_too_fine
 
     console = screen()
     alive = int((decomposition.components.ranks() > 0).sum())
@@ -66,10 +69,11 @@ def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds
             "losses": losses_of(decomposition.steps[-1]),
             "sparse error": sparse_error_of(detector),
             "detector": f"calibrated on {len(detector.calibrated)} inputs, "
-            f"smallest p-value {detector.finest_alpha:.2g}",
+            f"smallest p-value {detector.finest_alpha:.3g}",
             "time": duration(seconds),
         },
     )
+    say_too_fine(ALPHA, detector.finest_alpha)
     if decomposition.config.loss == "mse" and detector.usual.sparse_error > MUCH:
         say(
             console,

@@ -98,7 +98,7 @@ def score(
     More bits: the network's output came about for less usual reasons. The p-value is calibrated on
     inputs you trust; a row is flagged where it is at most alpha.
 
-    Example: apd score inputs.npz --alpha 0.001 --out scores.jsonl --fail-on-anomaly
+    Example: apd score inputs.npz --alpha 0.01 --out scores.jsonl --fail-on-anomaly
     """
     from cli import reporting, rows
     from mad.reports import Gathered
@@ -132,8 +132,21 @@ def score(
         made = reporting.compose(gathered, flagging_of(summary), detector, x, files, [])
         reporting.write(made, paths)
         reporting.say_written(paths, stderr=out == STDOUT)
-    if fail_on_anomaly and (summary.flagged or summary.unscored):
+    if fail_on_anomaly:
+        judge(summary)
+
+
+def judge(summary: Summary) -> None:
+    """Ends as `--fail-on-anomaly` asks.
+
+    Raises:
+        typer.Exit: a row is flagged, or could not be scored.
+        InputError: none could have been, so that none is means nothing.
+    """
+    if summary.flagged or summary.unscored:
         raise typer.Exit(ANOMALIES)
+    if summary.unreachable == summary.scored:
+        raise InputError("--fail-on-anomaly finds nothing where nothing can be flagged")
 
 
 def flagging_of(summary: Summary) -> Flagging:

@@ -20,7 +20,7 @@ def too_fine(alpha: float, finest: float) -> str | None:
         return None
     return (
         f"nothing can be flagged at alpha {alpha:g}, because the smallest p-value "
-        f"this calibration allows is {finest:.2g}; "
+        f"this calibration allows is {finest:.3g}; "
         f"it takes {ceil(1 / alpha) - 1:,} calibration inputs"
     )
 
@@ -176,5 +176,5 @@ class Discoveries(Summary):
         return (
             f"of {self.scored} inputs, fewer than {fewest} cannot be flagged at a false discovery "
             f"rate of {self.fdr:g}, because the smallest p-value this calibration allows is "
-            f"{finest:.2g}"
+            f"{finest:.3g}"
         )

@@ -60,7 +60,9 @@ def train(
         str | None,
         typer.Option(help="Which output where there are several: logits, 1, logits[-1]."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed, the same run.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed, the same run, on the same machine.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda, ...  [default: auto, a GPU where there is one]")
     ] = None,

@@ -136,7 +136,7 @@ class Result:
         if unreachable:
             warnings.warn(
                 f"{unreachable} of {len(finest)} inputs cannot be flagged at {level:g}: the "
-                f"smallest p-value that the calibration allows them is {finest.max():.2g}",
+                f"smallest p-value that the calibration allows them is {finest.max():.3g}",
                 CalibrationWarning,
                 stacklevel=3,
             )

@@ -50,10 +50,10 @@ class Scorer:
 
     @property
     def rates(self) -> Float[np.ndarray, "C"]:
-        """How often the reference used each component."""
+        """The share of the profiled inputs that use each component."""
         mask_bits = self.profile.scores["mask_bits"]
         assert isinstance(mask_bits, MaskBits)
-        return mask_bits.code.rate
+        return mask_bits.code.counts(len(self.profiled)) / len(self.profiled)
 
     def score(self, x: Any, progress: Callable[[int], object] | None = None) -> Result:
         """Score inputs; each one's numbers depend on it alone, not on what came with it.

@@ -91,7 +91,7 @@ def test_a_table_for_people_and_nothing_where_it_is_to_be_quiet(evaluate):
     code, out, _ = evaluate()
     assert code == 0
     assert all(head in out for head in METRICS.values())
-    assert "59 clean, 25 anomalies" in out
+    assert "25 anomalies, 59 others" in out
     assert evaluate("--quiet")[:2] == (0, "")
 
 

@@ -154,3 +154,17 @@ def test_a_run_for_people_names_what_it_used_and_where_it_is_strongest(inspected
         *(1, 3, 6, 8, 11, 13, 15, 18, 20)
     ]
     assert inspect("--quiet") == (0, "", "")
+
+
+@pytest.mark.parametrize(("width", "sites"), [(50, 0), (60, 1), (80, 3)])
+def test_a_narrow_terminal_shows_fewer_sites_and_breaks_no_line(
+    inspected, monkeypatch, width, sites
+):
+    monkeypatch.setenv("COLUMNS", str(width))
+    detector, inspect = inspected
+    out = inspect()[1]
+    names = list(detector.decomposition.sites)
+    table = out[out.index("Components") : out.index("Losses")].splitlines()
+    assert table[1].split()[3:-2] == names[:sites]
+    assert all(line.split()[0].isdigit() for line in table[2:-2])
+    assert f"Sites not shown: {len(names) - sites}." in table or len(names) == sites

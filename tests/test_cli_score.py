@@ -271,7 +271,17 @@ def test_anomalies_fail_only_where_asked(here, tmp_path):
     assert code == 3
     assert "Most surprising" in out
     assert (tmp_path / "scores.csv").exists()
-    assert here("score", "inputs.npz", "--alpha", "0.0001", "--fail-on-anomaly")[0] == 0
+
+
+def test_a_gate_that_cannot_close_fails(here, tmp_path):
+    """What there is to say is said and written all the same."""
+    code, out, err = here("score", "inputs.npz", "--alpha", "0.0001", "--fail-on-anomaly")
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        "apd: --fail-on-anomaly finds nothing where nothing can be flagged."
+    )
+    assert "No input was flagged." in out
+    assert len(read(tmp_path / "scores.csv")) == 40
 
 
 # --- budgets, classes and the batch as a whole --------------------------------------------------

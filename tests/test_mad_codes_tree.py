@@ -74,10 +74,14 @@ def test_it_is_a_code_in_every_group(code):
 
 def test_a_group_no_row_was_of_has_the_overall_rates(sets, code):
     overall = (sets[0].sum(0) + 0.5) / (len(sets[0]) + 1)
-    np.testing.assert_array_equal(code.rate, overall)
+    np.testing.assert_array_equal(code.given_on[0], overall)
     expected = -np.log2(np.where(EVERY, overall, 1 - overall))
     found = code.lengths(EVERY, np.full(len(EVERY), UNSEEN))
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_counts_are_of_the_sets_it_was_fitted_on(sets, code):
+    assert code.counts(len(sets[0])).tolist() == sets[0].sum(0).tolist()
 
 
 @pytest.mark.parametrize("prior", PRIOR_ROWS)

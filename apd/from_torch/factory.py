@@ -55,7 +55,11 @@ def load_weights(module: nn.Module, weights: Path) -> None:
         wrong = list(misfits(tensors, module.state_dict()))
         if not wrong:
             module.load_state_dict(tensors, strict=False)
-    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+    except FileNotFoundError as error:
+        raise TargetError(f"there are no weights at {weights}") from error
+    except SafetensorError as error:
+        raise TargetError(f"{weights} is no whole safetensors file ({error})") from error
+    except (OSError, RuntimeError, ValueError) as error:
         wrong = [" ".join(str(error).split())]
     if wrong:
         more = f" (and {len(wrong) - NAMED} more)" if len(wrong) > NAMED else ""

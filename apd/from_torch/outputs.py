@@ -59,9 +59,10 @@ class Output:
         chosen = [n for n in found if not self.name or f"{n}.".startswith(f"{self.name}.")]
         if len(chosen) != 1:
             there = ", ".join(f"{n or 'a tensor'} {tuple(t.shape)}" for n, t in found.items())
+            wrong = f" ({self.name!r} is none or several)" if self.name else ""
             raise TargetError(
                 f"the target returns {there or type(returned).__name__}; choose one with the "
-                f"output setting{f' ({self.name!r} is none or several)' if self.name else ''}"
+                f"output setting, --output{wrong}"
             )
         return self.vectors(found[chosen[0]])
 
@@ -80,7 +81,7 @@ class Output:
             raise TargetError(
                 f"the target's output has shape {tuple(tensor.shape)}, and {self} is no vector for "
                 "each of its inputs; name a position of every axis between the first and the last "
-                "with the output setting, as in 'logits[-1]'"
+                "with the output setting, as in --output 'logits[-1]'"
             )
         for position in positions:
             tensor = tensor.select(1, position)

@@ -85,10 +85,12 @@ class TreeCode:
         )
         return cls(parent, kind, *told)
 
-    @property
-    def rate(self) -> Float[np.ndarray, "C"]:
-        """How often each thing is on in all groups together: what is said of an unknown one."""
-        return self.given_on[0]
+    def counts(self, n: int) -> Int[np.ndarray, "C"]:
+        """In how many of the n sets it was fitted on each thing is on.
+
+        Of a group that no row was of, every rate is the overall one.
+        """
+        return np.rint((n + 1) * self.given_on[0] - 0.5).astype(np.int64)
 
     def lengths(
         self, on: Bool[np.ndarray, "n C"], group: Int[np.ndarray, "n"]

@@ -1,0 +1,198 @@
+"""The figures behind docs/detection.md, kept beside it, and the page's tables out of them.
+
+    python benchmarks/published.py [--add ROWS.json]
+
+`docs/measured/detection.csv` has a line for every victim and score. What `detection.py --json`
+wrote is added to it, in place of what was there of the same victims; the tables are printed as
+Markdown.
+
+A cell is AUROC against clean inputs / found at 1 % false alarms / AUROC against look-alikes, the
+mean over victims; the worst victim is that of the least AUROC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scores import OURS, family
+from tables import NEAR, VICTIM, Rows, grouped, successful, within
+
+KEPT = Path(__file__).resolve().parent.parent / "docs" / "measured" / "detection.csv"
+NAMES = (*VICTIM, "score")
+DECOMPOSED = ("active", "minimality", "faithfulness")
+FIGURES = ("auroc", "tpr_at_1fpr", "tpr_at_01fpr", "auroc_vs_lookalike")
+NUMBERS = ("poison", "seed", "success", *DECOMPOSED, *FIGURES)
+CELL = ("auroc", "tpr_at_1fpr", "auroc_vs_lookalike")
+DIGITS = 4
+GROUP = ("architecture", "training", "poison")
+WORDS = {
+    "mlp": "MLPs",
+    "cnn": "convolutional networks",
+    "plain": "in plain sight",
+    "obfuscated": "hidden from activations",
+    "adaptive": "hidden from this detector",
+}
+
+# heading -> score
+COLUMNS = {
+    "account": OURS,
+    "`attribution_bits`": f"{OURS}/attribution_bits",
+    "`input_bits`": f"{OURS}/input_bits",
+    "class Mahalanobis, gradient x input": "class_mahalanobis_input_effects",
+    "TED": "ted",
+    "Mahalanobis, layer 1": "mahalanobis_first_layer",
+    "by class, all layers": "class_mahalanobis_all_layers",
+    "account on singular vectors": "singular_vectors",
+    "its `attribution_bits`": "singular_vectors/attribution_bits",
+    "account on singular vectors set apart": "singular_vectors_apart",
+    "account on random components": "random_components",
+}
+SUMMARY = ("mean AUROC", "worst", "found at 1 %", "at 0.1 %", "against look-alikes")
+FOUND = ("active", "unexplained", "owned by none")
+FORMS = ("{:.0f}", "{:.1%}", "{:.1%}")
+
+
+def read(path: Path) -> Rows:
+    """The lines that are kept, as rows."""
+    with path.open(newline="") as lines:
+        return [
+            {
+                **line,
+                **{name: float(line[name]) for name in NUMBERS if line[name]},
+                "seed": int(line["seed"]),
+                "family": family(line["score"]),
+            }
+            for line in csv.DictReader(lines)
+        ]
+
+
+def write(path: Path, rows: Rows) -> None:
+    """The rows of backdoors in a fixed order, numbers to four digits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = (*NAMES, "success", *DECOMPOSED, *FIGURES)
+    with path.open("w", newline="") as lines:
+        sheet = csv.writer(lines, lineterminator="\n")
+        sheet.writerow(names)
+        for row in sorted(rows, key=lambda row: [row[name] for name in VICTIM]):
+            sheet.writerow([rounded(row.get(name, "")) for name in names])
+
+
+def rounded(value: object) -> object:
+    return round(value, DIGITS) if isinstance(value, float) else value
+
+
+def added(kept: Rows, new: Rows) -> Rows:
+    """The rows of all victims, those of the new ones in place of what was kept of them."""
+    fresh = grouped(new, *VICTIM)
+    return [row for row in kept if key(row) not in fresh] + new
+
+
+def key(row: dict) -> tuple:
+    """Which victim a row is of."""
+    return tuple(row[name] for name in VICTIM)
+
+
+def worth_keeping(rows: Rows) -> Rows:
+    """Of the rows of backdoors, the scores that are told of: of controls' terms only one."""
+    own = successful([row for row in rows if row["table"] == "backdoors"])
+    return [
+        row
+        for row in own
+        if family(row["score"]) != "term"
+        or row["score"].startswith(OURS)
+        or row["score"].endswith("/attribution_bits")
+    ]
+
+
+def tables(rows: Rows) -> Iterator[str]:
+    """The Markdown of all tables, a group of victims after the other, and one of all groups."""
+    groups = grouped(rows, *GROUP)
+    for name, own in groups.items():
+        yield "\n".join([f"{title(name)}:", "", *attack_table(own)])
+    yield "\n".join(summary_table(groups))
+
+
+def title(group: tuple) -> str:
+    """A group of victims in words."""
+    architecture, training, poison = group
+    share = f"{100 * poison:g} % of pictures poisoned"
+    return f"{WORDS[architecture]} {WORDS[training]}, {share}"
+
+
+def attack_table(rows: Rows) -> Iterator[str]:
+    """A line for every attack, and one of the means of all victims."""
+    yield from heading("attack", "success", "worst account", *COLUMNS)
+    for attack, own in grouped(rows, "attack").items():
+        ours = [row for row in own if row["score"] == OURS]
+        worst = min(ours, key=lambda row: row["auroc"])
+        success = f"{np.mean([row['success'] for row in ours]):.2f}"
+        yield line(attack, success, cell([worst]), *cells(own))
+    yield line("**mean**", "", "", *cells(rows))
+
+
+def cells(rows: Rows) -> Iterator[str]:
+    """The means of all scores that have a column."""
+    scores = grouped(rows, "score")
+    for score in COLUMNS.values():
+        yield cell(scores[score])
+
+
+def cell(rows: Rows) -> str:
+    """The means of one score."""
+    auroc, found, alike = (np.mean([row[name] for row in rows]) for name in CELL)
+    return f"{auroc:.3f} / {found:.2f} / {alike:.2f}"
+
+
+def summary_table(groups: dict[tuple, Rows]) -> Iterator[str]:
+    """A line for every group of victims: our account, and how the decompositions ended."""
+    yield from heading("victims", *SUMMARY, f"within {NEAR} of the best baseline", *FOUND)
+    for name, rows in groups.items():
+        ours = [row for row in rows if row["score"] == OURS]
+        near = [within(victim) for victim in grouped(rows, *VICTIM).values()]
+        aurocs, *others = (np.array([row[name] for row in ours]) for name in FIGURES)
+        ended = ([row[name] for row in ours] for name in DECOMPOSED)
+        yield line(
+            f"{title(name)}: {len(ours)}",
+            f"{aurocs.mean():.3f}",
+            f"{aurocs.min():.3f}",
+            *(f"{values.mean():.2f}" for values in others),
+            f"{sum(near)} of {len(near)}",
+            *(span(*each) for each in zip(ended, FORMS, strict=True)),
+        )
+
+
+def span(values: list[float], form: str) -> str:
+    """The least and the most."""
+    return f"{form.format(min(values))} to {form.format(max(values))}"
+
+
+def heading(*names: str) -> Iterator[str]:
+    yield line(*names)
+    yield "|" + "---|" * len(names)
+
+
+def line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Add what is asked for, and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--add", type=Path, help="rows of detection.py --json")
+    options = parser.parse_args()
+    rows = read(KEPT) if KEPT.exists() else []
+    if options.add:
+        write(KEPT, added(rows, worth_keeping(json.loads(options.add.read_text()))))
+        rows = read(KEPT)
+    print("\n\n".join(tables(rows)))
+
+
+if __name__ == "__main__":
+    main()

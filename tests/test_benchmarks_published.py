@@ -1,0 +1,112 @@
+"""The published rows of the detection benchmark: what is kept, and the page's tables out of it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
+
+import published
+from scores import family
+
+PAGE = published.KEPT.parent.parent / "detection.md"
+VICTIMS = [("patch", 0), ("patch", 1), ("warp", 0)]
+SCORES = [*published.COLUMNS.values(), "random_components/input_bits", "confidence"]
+
+
+@pytest.fixture
+def rows():
+    """As the benchmark writes them, of three victims; the best baseline is confidence."""
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "table": "backdoors",
+            "architecture": "mlp",
+            "attack": attack,
+            "poison": 0.02,
+            "training": "plain",
+            "seed": seed,
+            "success": 0.9,
+            "active": 40.0 + seed,
+            "minimality": 0.003,
+            "faithfulness": 0.01,
+            "score": score,
+            "family": family(score),
+            **dict(zip(published.FIGURES, rng.uniform(0.5, 0.9, 4), strict=True)),
+            **({"auroc": 0.95} if score == "confidence" else {}),
+        }
+        for attack, seed in VICTIMS
+        for score in SCORES
+    ]
+
+
+def kept(rows, tmp_path):
+    path = tmp_path / "folder" / "rows.csv"
+    published.write(path, published.worth_keeping(rows))
+    return path
+
+
+def test_what_is_kept_is_read_again_to_four_digits(rows, tmp_path):
+    path = kept(rows, tmp_path)
+    expected = [row for row in rows if row["score"] != "random_components/input_bits"]
+    found = published.read(path)
+    assert len(found) == len(expected) == len(path.read_text().splitlines()) - 1
+    for row, own in zip(found, expected, strict=True):
+        assert {name: row[name] for name in (*published.NAMES, "family")} == {
+            name: own[name] for name in (*published.NAMES, "family")
+        }
+        for name in published.NUMBERS:
+            assert row[name] == pytest.approx(own[name], abs=5.1e-5)
+
+
+def test_failed_attacks_and_other_tables_are_not_kept(rows):
+    failed = [{**row, "success": 0.69} for row in rows]
+    other = [{**row, "table": "nulls"} for row in rows]
+    assert published.worth_keeping(failed + other) == []
+
+
+def test_a_victim_asked_again_takes_its_own_place(rows):
+    again = [{**row, "auroc": 1.0} for row in rows if row["attack"] == "warp"]
+    found = published.added(rows, again)
+    assert len(found) == len(rows)
+    assert [row["auroc"] for row in found if row["attack"] == "warp"] == [1.0] * len(again)
+    assert [r for r in found if r["attack"] == "patch"] == [
+        r for r in rows if r["attack"] == "patch"
+    ]
+
+
+def test_a_cell_is_the_mean_over_victims_and_the_worst_is_one_of_them(rows):
+    *lines, last = published.attack_table(rows)
+    _, _, patch, warp = lines
+    ours = [row for row in rows if row["score"] == "apd" and row["attack"] == "patch"]
+    (one,) = [row for row in rows if row["score"] == "apd" and row["attack"] == "warp"]
+    least = min(ours, key=lambda row: row["auroc"])
+    mean = [
+        (a + b) / 2
+        for a, b in zip(*([row[n] for n in published.CELL] for row in ours), strict=True)
+    ]
+    form = "{:.3f} / {:.2f} / {:.2f}".format
+    worst = form(*(least[n] for n in published.CELL))
+    assert patch.split(" | ")[1:4] == ["0.90", worst, form(*mean)]
+    assert warp.split(" | ")[2] == warp.split(" | ")[3] == form(*(one[n] for n in published.CELL))
+    everyone = [row for row in rows if row["score"] == "ted"]
+    assert form(*(np.mean([row[n] for row in everyone]) for n in published.CELL)) in last
+
+
+def test_the_summary_counts_who_is_near_the_best_baseline(rows):
+    for row in rows:
+        if row["score"] == "apd":
+            row["auroc"] = 0.9451 if row["seed"] == 0 else 0.9449
+    *_, line = published.summary_table({("mlp", "plain", 0.02): rows})
+    cells = line.strip("| ").split(" | ")
+    assert cells[0] == "MLPs in plain sight, 2 % of pictures poisoned: 3"
+    assert cells[1:3] == ["0.945", "0.945"]
+    assert cells[6:8] == ["2 of 3", "40 to 41"]
+
+
+def test_the_pages_tables_are_those_of_the_rows():
+    page = PAGE.read_text()
+    for table in published.tables(published.read(published.KEPT)):
+        assert table in page
