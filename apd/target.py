@@ -84,12 +84,12 @@ class Target:
         """The outputs with some calls of the graph replaced; see `Graph.run`.
 
         Raises:
-            TargetError: an input names a row that an embedding does not have.
+            TargetError: an input holds a token that an embedding has no row for.
         """
         try:
             return self.graph.run(self.state, x, handlers)
         except IndexError as error:
-            raise TargetError("an input names a row that an embedding does not have") from error
+            raise TargetError("an input holds a token that an embedding has no row for") from error
 
     def weight(self, site: str) -> Float[Tensor, "o i"]:
         """The weight of a site, as a matrix."""

@@ -19,7 +19,7 @@ PAGES = (
     "CHANGELOG.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")),
 )
-PICTURES = Path("docs/pictures")
+FOLDERS = (Path("docs/pictures"), Path("docs/measured"))
 ELSEWHERE = re.compile(r"^[a-z]+:|^//")
 
 STYLE = """
@@ -35,13 +35,14 @@ img { max-width: 100%; }
 
 
 def main() -> None:
-    """Writes every page and the pictures into a directory, ./site where none is named."""
+    """Writes every page, and what they link to, into a directory, ./site where none is named."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "site"
     for name in PAGES:
         path = (out / name).with_suffix(".html")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(html(name, (ROOT / name).read_text()))
-    shutil.copytree(ROOT / PICTURES, out / PICTURES, dirs_exist_ok=True)
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, out / folder, dirs_exist_ok=True)
     print(f"{len(PAGES)} pages; begin with {out / 'README.html'}")
 
 

@@ -145,7 +145,7 @@ def test_a_number_without_a_row_is_refused(bad):
     )
     x = ids(N, P, V)
     x[3, 0] = bad
-    with pytest.raises(TargetError, match="names a row that an embedding does not have"):
+    with pytest.raises(TargetError, match="holds a token that an embedding has no row for"):
         target(x)
 
 
