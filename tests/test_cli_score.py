@@ -325,7 +325,7 @@ def test_how_many_must_be_discovered_together_is_said(here, tmp_path, trained):
     code, out, err = here("score", "inputs.npz", "--fdr", "0.01", "--fail-on-anomaly")
     assert code == 0
     assert "flagged  0 at a false discovery rate of 0.01" in out
-    assert_one_sentence(err, "fewer than 154 cannot be flagged", "0.0052")
+    assert_one_sentence(err, "fewer than 154 cannot be flagged", "0.00518")
     told = json.loads(here("score", "inputs.npz", "--fdr", "0.01", "--json")[1])
     assert (told["flagged"], told["unreachable"]) == (0, 0)
 
