@@ -155,8 +155,10 @@ def fitting(sites: list[str], width: int) -> list[str]:
 def component_rows(
     run: apd.Run, detector: mad.Detector, shares: dict[str, Tensor]
 ) -> list[tuple[str, ...]]:
-    """The living components, the most used first: their ranks at all sites together, how many of
-    the profiled inputs use them, and their share of some sites.
+    """The living components, the most used first.
+
+    Their ranks at all sites together, the share of profiled inputs that use them, their shares of
+    sites, and the inputs they affect most.
     """
     ranks = run.components.ranks()
     alive = [c for c in range(run.components.count) if ranks[c] > 0]

@@ -104,8 +104,8 @@ def detector(request, small_run) -> Scorer:
     kept = np.setdiff1d(np.arange(130), rare)
     rows = np.isin(np.arange(130), kept)
     calibration = calibration_of(request.param, profile, others.rows(rows))
-    nothing = np.zeros((0, 5))
-    return Scorer(small_run[0], "predicted", nothing, nothing, profile, calibration)
+    profiled, nothing = np.zeros((90, 5)), np.zeros((0, 5))
+    return Scorer(small_run[0], "predicted", profiled, nothing, profile, calibration)
 
 
 def evaluated(detector: Scorer, evidence: Evidence, effects: np.ndarray, x: np.ndarray) -> dict:
