@@ -16,11 +16,14 @@ import argparse
 import csv
 import json
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 from scores import OURS, family
 from tables import NEAR, VICTIM, Rows, grouped, successful, within
+
+from apd.files import write_whole
 
 KEPT = Path(__file__).resolve().parent.parent / "docs" / "measured" / "detection.csv"
 NAMES = (*VICTIM, "score")
@@ -73,13 +76,14 @@ def read(path: Path) -> Rows:
 
 def write(path: Path, rows: Rows) -> None:
     """The rows of backdoors in a fixed order, numbers to four digits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     names = (*NAMES, "success", *DECOMPOSED, *FIGURES)
-    with path.open("w", newline="") as lines:
-        sheet = csv.writer(lines, lineterminator="\n")
-        sheet.writerow(names)
-        for row in sorted(rows, key=lambda row: [row[name] for name in VICTIM]):
-            sheet.writerow([rounded(row.get(name, "")) for name in names])
+    lines = StringIO()
+    sheet = csv.writer(lines, lineterminator="\n")
+    sheet.writerow(names)
+    for row in sorted(rows, key=key):
+        sheet.writerow([rounded(row.get(name, "")) for name in names])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, lambda scratch: scratch.write_text(lines.getvalue()))
 
 
 def rounded(value: object) -> object:

@@ -53,7 +53,7 @@ class Drift:
     share_p_value: float
 
     def drifted(self, alpha: float = 0.01) -> bool:
-        """Whether the scores differ; said of about a share alpha of such batches at most."""
+        """Whether the scores differ; said of about alpha of reference-like batches at most."""
         return self.p_value <= alpha
 
     def shifted(self, alpha: float = 0.01) -> bool:
