@@ -46,7 +46,8 @@ def decompose(
 
     Raises:
         TargetError: the network cannot be decomposed.
-        ReferenceError: the reference is too small or is not finite.
+        ReferenceError: the reference is too small, is not finite, or takes the network out of the
+            range of its numbers.
         RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
     """
     ready = set_up(target, reference, config or Config())

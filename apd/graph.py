@@ -20,6 +20,7 @@ from torch import Tensor
 from apd.attention import attention, matmul
 from apd.convolution import convolution
 from apd.errors import TargetError
+from apd.lookups import embedding, index
 from apd.products import linear
 
 COMPOSITES = frozenset(
@@ -71,11 +72,14 @@ ROW_BY_ROW: dict[str, Callable[..., Any]] = {
     "aten.conv2d.padding": convolution,
 }
 
-# the same as the library's: a view of what has gaps here, and attention with batched gradients
+# the same as the library's: a view of what has gaps here, attention with batched gradients, and
+# tables that have NaN where they have no row
 OWN: dict[str, Callable[..., Any]] = {
     "aten.view.default": torch.reshape,
     "aten._unsafe_view.default": torch.reshape,
     "aten.scaled_dot_product_attention.default": attention,
+    "aten.embedding.default": embedding,
+    "aten.index.Tensor": index,
 }
 
 SHAPE_ARITHMETIC: dict[str, Callable[..., Any]] = {

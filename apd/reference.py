@@ -50,10 +50,19 @@ def check_reference(reference: Reference) -> None:
     for name, x in named.items():
         if x.ndim == 0 or len(x) < FEWEST_ROWS:
             raise ReferenceError(f"{name} has too few inputs; at least {FEWEST_ROWS} are needed")
-        bad = (~torch.isfinite(x.reshape(len(x), -1)).all(1)).nonzero().flatten().tolist()
-        if bad:
-            rows = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
-            raise ReferenceError(f"{name} holds NaN or infinity in rows {rows}")
+        check_finite(x, f"{name} holds NaN or infinity")
+
+
+def check_finite(x: Shaped[Tensor, "n ..."], said: str) -> None:
+    """Refuse what is not finite.
+
+    Raises:
+        ReferenceError: what is said of it, and the first rows of which it is true.
+    """
+    bad = (~torch.isfinite(x.reshape(len(x), -1)).all(1)).nonzero().flatten().tolist()
+    if bad:
+        rows = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        raise ReferenceError(f"{said} in rows {rows}")
 
 
 def training_rows(n: int, config: Config) -> Int[Tensor, "rows"]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, Shaped
+import torch
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
+from apd.block import rows_at_once
 from apd.config import Config
+from apd.hooks import capture
 from apd.inputs import Arrays
-from apd.reference import check_reference, first_rows, tensors_of, training_rows
+from apd.reference import check_finite, check_reference, first_rows, tensors_of, training_rows
 from apd.target import Target
 from apd.training.sizing import sized
 
@@ -45,11 +48,27 @@ def set_up(
 
     Raises:
         TargetError: the network cannot be decomposed.
-        ReferenceError: the reference is too small or is not finite.
+        ReferenceError: the reference is too small, is not finite, or takes the network out of the
+            range of its numbers.
     """
     given = tensors_of(reference)
     check_reference(given)
     if isinstance(target, nn.Module):
         target = Target.of(target, first_rows(given), config.sites, config.output)
     x = target.prepare(given)
+    sizes = torch.cat(
+        [numbers_squared(target, block) for block in x.split(rows_at_once(target, 0))]
+    )
+    check_finite(
+        sizes,
+        "the reference takes the network out of the range of its numbers, or holds a token that it "
+        "has no row for,",
+    )
     return Setup(target, x, training_rows(len(x), config), sized(config, target))
+
+
+def numbers_squared(target: Target, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n"]:
+    """The sum of the squares of what reaches the sites and comes out, which training works with."""
+    outputs, seen = capture(target, x)
+    numbers = [outputs.detach(), *(use.x for use in seen)]
+    return torch.stack([part.square().flatten(1).sum(1) for part in numbers]).sum(0)

@@ -84,12 +84,12 @@ class Target:
         """The outputs with some calls of the graph replaced; see `Graph.run`.
 
         Raises:
-            TargetError: an input holds a token that an embedding has no row for.
+            TargetError: an input names an entry that a table does not have.
         """
         try:
             return self.graph.run(self.state, x, handlers)
         except IndexError as error:
-            raise TargetError("an input holds a token that an embedding has no row for") from error
+            raise TargetError("an input names an entry that a table does not have") from error
 
     def weight(self, site: str) -> Float[Tensor, "o i"]:
         """The weight of a site, as a matrix."""

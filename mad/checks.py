@@ -72,8 +72,8 @@ def check_in_range(finite: Bool[np.ndarray, "n"]) -> None:
     """
     if not finite.all():
         raise ReferenceError(
-            f"{np.count_nonzero(~finite)} of the trusted inputs are so large that the network "
-            "leaves the range of its numbers; leave them out"
+            f"{np.count_nonzero(~finite)} of the trusted inputs take the network out of the range of "
+            "its numbers, or hold a token that it has no row for; leave them out"
         )
 
 

@@ -52,8 +52,9 @@ class Neighbour:
 
     Attributes:
         row: its row in the detector's `profiled`.
-        distance: sqrt(z^T precision z), z being the difference of the attributions of the named
-            components, and zero elsewhere; the precision is that of the attribution bits.
+        distance: in standard deviations, sqrt(z^T precision z), z being the difference of the
+            attributions of the named components, and zero elsewhere; the precision is that of the
+            attribution bits.
         prediction: the class predicted for it.
         active: which of the named components are active on it.
     """

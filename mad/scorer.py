@@ -62,8 +62,8 @@ class Scorer:
 
         Args:
             x: inputs [n, ...], a tensor or an array (mapped from a file, too), or an iterator of
-                such chunks; rows holding NaN or infinity, or so large that the network leaves the
-                range of its numbers, are marked, not scored.
+                such chunks; rows holding NaN or infinity, a token that the network has no row for,
+                or numbers so large that it leaves their range, are marked, not scored.
             progress: called with the number of rows done so far.
 
         Raises:

@@ -138,14 +138,41 @@ def test_masked_outputs_are_those_of_the_sum_of_the_active_components(looked_up)
     torch.testing.assert_close(fast, oracles.masked_outputs(looked_up, mask), **TOLERANCE)
 
 
-@pytest.mark.parametrize("bad", [V, -1])
-def test_a_number_without_a_row_is_refused(bad):
-    target = Target.of(
-        Formula(lambda net, x: F.embedding(x, net.W)[:, 0], W=numbers(157)(V, D)), ids(N, P, V)
+@pytest.mark.parametrize(
+    ("look_up", "unknown"),
+    [
+        (lambda W, x: F.embedding(x, W), [V, -1, 2**40]),
+        (lambda W, x: F.embedding(x, W, padding_idx=2), [V, -1]),
+        (lambda W, x: W[x], [V, -V - 1, 2**40]),
+    ],
+)
+def test_a_number_without_a_row_has_one_of_nan_and_others_have_theirs(look_up, unknown):
+    module = Formula(lambda net, x: look_up(net.W, x).tanh().mean(1), W=numbers(157)(V, D))
+    x = ids(len(unknown) + N, P, V)
+    target = Target.of(module, x)
+    whole = target(x)
+    for row, bad in enumerate(unknown):
+        x[row, row] = bad
+    outputs = target(x)
+    assert outputs[: len(unknown)].isnan().all()
+    assert torch.equal(outputs[len(unknown) :], whole[len(unknown) :])
+
+
+def test_what_cannot_be_nan_is_looked_up_as_ever_and_refused_where_it_is_not():
+    """Whole numbers out of a table of them, and entries named by two numbers."""
+    module = Formula(
+        lambda net, x: (
+            F.embedding(net.places[x], net.W)[:, 0] + net.W[x[:, 1], x[:, 2] % D][:, None]
+        ),
+        W=numbers(159)(V, D),
     )
+    module.register_buffer("places", torch.arange(V).flip(0))
     x = ids(N, P, V)
-    x[3, 0] = bad
-    with pytest.raises(TargetError, match="holds a token that an embedding has no row for"):
+    network = nn.Sequential(module, nn.Linear(D, 3).double())
+    target = Target.of(network, x, ("1.weight",))
+    torch.testing.assert_close(target(x), network(x).detach(), **TOLERANCE)
+    x[3, 1] = V
+    with pytest.raises(TargetError, match="an input names an entry that a table does not have"):
         target(x)
 
 
@@ -247,6 +274,26 @@ def test_a_sequences_bits_do_not_depend_on_the_others(tokens):
     assert np.array_equal(detector.score(reference[order]).bits, whole.bits[order.numpy()])
     assert np.array_equal(detector.score(reference[37:60]).bits, whole.bits[37:60])
     assert np.isfinite(whole.bits).all()
+
+
+def test_a_sequence_with_an_unknown_token_is_marked_and_touches_no_others(tokens):
+    run, _, reference = tokens
+    detector = mad.Detector.fit(run, reference)
+    x = reference[:40].clone()
+    x[7, 2], x[31, 0] = 13, -1
+    found, whole = detector.score(x), detector.score(reference[:40])
+    others = np.delete(np.arange(40), [7, 31])
+    assert np.flatnonzero(~found.finite).tolist() == [7, 31]
+    assert np.isnan(found.p_value[[7, 31]]).all()
+    assert np.array_equal(found.bits[others], whole.bits[others])
+
+
+def test_a_reference_with_unknown_tokens_is_refused_by_row(tokens):
+    _, module, reference = tokens
+    x = reference.clone()
+    x[5, 2], x[17, 0] = 13, -1
+    with pytest.raises(apd.ReferenceError, match=r"no row for, in rows 5, 17$"):
+        apd.decompose(module, x, apd.Config(components=9, steps=4, batch_size=16))
 
 
 @pytest.mark.parametrize("output", ["predicted", "all"])

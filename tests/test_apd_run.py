@@ -399,6 +399,14 @@ def test_rows_that_are_not_finite_are_named():
     assert refused(ReferenceError, x).endswith("7, 10, 11, 12, 13, 14, 15, 16, 17, 18, ...")
 
 
+def test_rows_of_which_the_network_makes_no_numbers_are_named():
+    x = numbers(114)(60, 5)
+    x[7], x[31] = 1e308, -1e308
+    said = refused(ReferenceError, x)
+    assert "out of the range of its numbers" in said
+    assert said.endswith("in rows 7, 31")
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_a_reference_without_inputs_enough_is_refused(n):
     assert "too few inputs" in refused(ReferenceError, numbers(115)(n, 5))
