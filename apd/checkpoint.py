@@ -66,7 +66,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(
-    directory: Path, target: Target, config: Config, belongs_to: Mapping[str, str]
+    directory: Path, target: Target, belongs_to: Mapping[str, str]
 ) -> tuple[Training, list[Step]]:
     """The training saved in a directory, and its records so far.
 

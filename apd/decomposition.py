@@ -47,7 +47,8 @@ def decompose(
     Raises:
         TargetError: the network cannot be decomposed.
         ReferenceError: the reference is too small, is not finite, or takes the network out of the
-            range of its numbers.
+            range of its numbers; or the outputs do not vary over it.
+        ConfigError: a setting does not fit the target, or the components run away for good.
         RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
     """
     ready = set_up(target, reference, config or Config())
@@ -58,7 +59,7 @@ def decompose(
     if directory is not None:
         claim(directory)
     if directory is not None and (directory / CHECKPOINT).is_file():
-        training, steps = read_checkpoint(directory, target, config, belongs_to)
+        training, steps = read_checkpoint(directory, target, belongs_to)
     else:
         training, steps = begin(target, config), list[Step]()
     saved_at = time.monotonic()

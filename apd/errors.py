@@ -1,7 +1,8 @@
 """Everything apd raises on purpose.
 
 ApdError
-├── TargetError      the network cannot be decomposed (unsupported operator, dead site, bad output)
+├── TargetError      the network cannot be decomposed (unsupported operator, dead site, bad output),
+│                    or inputs are none of its own
 ├── ReferenceError   the reference inputs cannot be used
 ├── ConfigError      a setting is unknown or out of range
 ├── ComponentError   a component is asked for that is not there
@@ -14,7 +15,7 @@ class ApdError(Exception):
 
 
 class TargetError(ApdError):
-    """The network cannot be decomposed."""
+    """The network cannot be decomposed, or inputs are none of its own."""
 
 
 class ReferenceError(ApdError):

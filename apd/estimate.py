@@ -69,7 +69,9 @@ def estimate(
 
     Raises:
         TargetError: the network cannot be decomposed.
-        ReferenceError: the reference is too small or is not finite.
+        ReferenceError: the reference is too small, is not finite, or takes the network out of the
+            range of its numbers; or the outputs do not vary over it.
+        ConfigError: a setting does not fit the target.
     """
     ready = set_up(target, reference, config or Config())
     training = begin(ready.target, ready.config)

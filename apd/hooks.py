@@ -26,7 +26,8 @@ def capture(
 ) -> tuple[Float[Tensor, "n d"], list[Capture]]:
     """Run the target and keep the input and output of every use of every site.
 
-    The outputs are differentiable with respect to every captured y, and to nothing else.
+    The outputs are differentiable with respect to every captured y, and to the inputs where these
+    ask for it, but to no weight.
     """
     seen: list[Capture] = []
 

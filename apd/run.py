@@ -202,6 +202,7 @@ class Run(Saved):
         write_run(Path(directory), self)
 
 
+@torch.inference_mode(False)
 def load(directory: Path | str) -> Run:
     """Read a run back from its directory.
 

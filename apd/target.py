@@ -112,7 +112,8 @@ class Target:
         """Inputs as the target takes them: on its device, floats in its precision, names packed.
 
         Raises:
-            TargetError: the shape is not the target's, integers meet floats, or names are missing.
+            TargetError: the shape is not the target's, integers meet floats or are too large for
+                the target's own, or names are missing.
         """
         tensor = pack(self.graph.parts, x) if isinstance(x, Mapping) else tensor_of(x)
         if tuple(tensor.shape[1:]) != self.input_shape:
@@ -121,7 +122,10 @@ class Target:
             )
         if tensor.is_floating_point() != self.input_dtype.is_floating_point:
             raise TargetError(f"the inputs are {tensor.dtype}; the target takes {self.input_dtype}")
-        return tensor.to(self.device, self.input_dtype)
+        found = tensor.to(self.device, self.input_dtype)
+        if not found.is_floating_point() and bool((found.to(tensor) != tensor).any()):
+            raise TargetError(f"the inputs hold whole numbers too large for {self.input_dtype}")
+        return found
 
     @property
     def uses(self) -> list[Use]:

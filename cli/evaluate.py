@@ -137,10 +137,10 @@ def all_scores(
 ) -> dict[str, NDArray[np.float64]]:
     """The total, its terms, and the baselines, of the finite inputs; higher is more anomalous."""
     from cli.observation import observed
-    from cli.reporting import decomposed
+    from cli.runs import decomposition_of
     from mad import baselines
 
-    run = decomposed(detector)
+    run = decomposition_of(detector)
     usual, seen = observed(run, detector.profiled), observed(run, x)
     chosen = [name for name in BASELINES if x.dtype.kind == "f" or "input_effects" not in name]
     return {

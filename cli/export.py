@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import InputError, OutputError
 from cli.files import write_whole
-from cli.flags import share
+from cli.flags import ALPHA, share
 
 if TYPE_CHECKING:
     import onnx
@@ -52,7 +52,7 @@ def export(
     ),
     alpha: Annotated[
         float, typer.Option(callback=share, help="Share of false alarms to note in the file.")
-    ] = 0.01,
+    ] = ALPHA,
 ) -> None:
     """Write a run's whole scorer as an .onnx file: inputs in; bits, p-values and components out.
 
@@ -75,7 +75,7 @@ def export(
     run = run or runs.newest_ready()
     detector = mad.load(run)
     content = model_of(detector, alpha).SerializeToString()
-    checked = check(content, INPUT, detector, decomposition_of(detector))
+    checked = check(content, INPUT, detector, runs.decomposition_of(detector))
     write_whole(out, lambda stream: stream.write(content))
     console = screen()
     say(console, f"Wrote the scorer of {run} to {out}.")
@@ -107,9 +107,10 @@ def model_of(detector: mad.Detector, alpha: float) -> onnx.ModelProto:
     import numpy as np
 
     from apd.to_onnx import Network, Writer
+    from cli import runs
     from mad.export import cleaned, scorer
 
-    run = decomposition_of(detector)
+    run = runs.decomposition_of(detector)
     precision, taken = (
         str(kind).removeprefix("torch.") for kind in (run.target.dtype, run.target.input_dtype)
     )
@@ -130,19 +131,6 @@ def model_of(detector: mad.Detector, alpha: float) -> onnx.ModelProto:
             "outputs": json.dumps({name: each.meaning for name, each in outputs.items()}),
         },
     )
-
-
-def decomposition_of(detector: mad.Detector) -> apd.Run:
-    """The run a detector rests on.
-
-    Raises:
-        InputError: it is a decomposition of another kind.
-    """
-    import apd
-
-    if not isinstance(detector.decomposition, apd.Run):
-        raise InputError("only decompositions by apd can be exported")
-    return detector.decomposition
 
 
 def metadata(detector: mad.Detector, run: apd.Run, alpha: float) -> dict[str, str]:

@@ -35,7 +35,7 @@ def as_kind(array: Array, path: Path, dtype: np.dtype[Any]) -> Array:
     """The array in another precision of the same kind of number.
 
     Raises:
-        InputError: it holds another kind of number.
+        InputError: it holds another kind of number, or whole numbers too large for it.
     """
     numbers = "iu" if dtype.kind in "iu" else dtype.kind
     if array.dtype.kind not in numbers:
@@ -44,7 +44,10 @@ def as_kind(array: Array, path: Path, dtype: np.dtype[Any]) -> Array:
             f"convert them first, for example with x.astype('{dtype}')"
         )
     with np.errstate(over="ignore"):
-        return array.astype(dtype, copy=False)
+        found = array.astype(dtype, copy=False)
+    if dtype.kind in "iu" and (found != array).any():
+        raise InputError(f"{path} holds whole numbers too large for the target's {dtype}")
+    return found
 
 
 def numpy_type(dtype: Any) -> np.dtype[Any]:

@@ -3,7 +3,6 @@
 The array is the one named by the key where one is given, else the one named `x`, else the only one.
 """
 
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -180,9 +179,13 @@ def _by_rows(stream: IO[bytes], header: Header, at_once: int) -> Iterator[Array]
 
 def _by_columns(stream: IO[bytes], header: Header, at_once: int) -> Iterator[Array]:
     """Rows lie scattered in the file, so it is unpacked onto the disk and mapped from there."""
-    n = header.shape[0]
+    n, left = header.shape[0], prod(header.shape) * header.dtype.itemsize
     with tempfile.TemporaryFile() as scratch:
-        shutil.copyfileobj(stream, scratch, BYTES_AT_ONCE)
+        while left:
+            content = stream.read(min(left, BYTES_AT_ONCE))
+            if not content:
+                raise EOFError
+            left -= scratch.write(content)
         scratch.flush()
         array = np.memmap(scratch, header.dtype, "r", shape=header.shape, order="F")
         for start in range(0, n, at_once):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +47,7 @@ def kinds_of(path: Path, count: int) -> NDArray[np.str_]:
     with np.load(path) as file:
         try:
             found = file[KIND]
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             found = np.zeros(0, str)
     told = found.dtype.kind == "U" and found.shape == (count,)
     return found if told else np.zeros(count, "U1")

@@ -1,7 +1,7 @@
 """`apd`, the console script: the table of commands, and failures as one sentence each.
 
-Exit status: 0 done, 1 failed, 2 misused, 3 anomalies found where --fail-on-anomaly asked for it,
-130 interrupted.
+Exit status: 0 done, 1 failed, 2 misused, 3 anomalies found or rows that could not be scored where
+--fail-on-anomaly asked for it, 130 interrupted.
 """
 
 import os

@@ -24,7 +24,8 @@ class Plan:
     """What one run is made of.
 
     Attributes:
-        target: a toy's directory or `module:factory`; None for the embedded example.
+        target: a toy's directory, `module:factory`, or an .onnx or .pt2 file; None for the embedded
+            example.
         reference: an .npz file; None for a toy's own.
         weights: a safetensors file; None for what the factory makes.
         key: which array of the reference file.

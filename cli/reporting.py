@@ -17,12 +17,12 @@ import typer
 
 from cli.errors import InputError
 from cli.files import write_whole
+from cli.runs import decomposition_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    import apd
     import mad
     from cli.rows import Rows
     from mad.reports import Flagging, Gathered, Report
@@ -101,7 +101,7 @@ def compose(
         flagging,
         detector=detector,
         x=x,
-        directing=undirected if detector is None else directing(decomposed(detector)),
+        directing=undirected if detector is None else directing(decomposition_of(detector)),
         provenance=provenance(detector, files),
         left_out=left_out,
     )
@@ -131,14 +131,6 @@ def say_written(paths: list[Path], *, stderr: bool) -> None:
     say(screen(stderr=stderr), f"The report is in {', '.join(map(str, paths))}.")
 
 
-def decomposed(detector: mad.Detector) -> apd.Run:
-    """The run a detector scores with."""
-    import apd
-
-    assert isinstance(detector.decomposition, apd.Run)
-    return detector.decomposition
-
-
 def looked_at(
     gathered: Gathered, detector: mad.Detector, path: Path, key: str | None
 ) -> dict[int, NDArray[np.generic]]:
@@ -153,7 +145,7 @@ def looked_at(
     from cli.named import taken
     from mad.reports import wanted
 
-    target = decomposed(detector).target
+    target = decomposition_of(detector).target
     inputs = taken(path, key, target)
     rows = wanted(gathered, prod(target.input_shape) * numpy_type(target.input_dtype).itemsize)
     if rows and rows[-1] >= inputs.count:
@@ -204,7 +196,7 @@ def provenance(detector: mad.Detector | None, files: dict[str, Path | None]) -> 
 
 def of_detector(detector: mad.Detector) -> dict[str, str]:
     """What a detector is, by name."""
-    run = decomposed(detector)
+    run = decomposition_of(detector)
     return {
         "decomposition": run.fingerprint,
         "target": run.target.fingerprint,

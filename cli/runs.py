@@ -1,12 +1,19 @@
-"""Which directory is meant when none is named."""
+"""Which directory is meant when none is named, and what is in it."""
+
+from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cli.errors import InputError
 from cli.plan import FILE as RECORD
+
+if TYPE_CHECKING:
+    import apd
+    import mad
 
 ROOT = Path("runs")
 
@@ -89,3 +96,16 @@ def refuse_taken(run: Path) -> None:
         )
     what = "a finished run" if is_ready(run) else "something other than a run"
     raise InputError(f"{run} already holds {what}; choose another --out")
+
+
+def decomposition_of(detector: mad.Detector) -> apd.Run:
+    """The run a detector scores with.
+
+    Raises:
+        InputError: it is a decomposition of another kind.
+    """
+    import apd
+
+    if not isinstance(detector.decomposition, apd.Run):
+        raise InputError("the detector is of a decomposition that is not apd's")
+    return detector.decomposition

@@ -29,7 +29,7 @@ BLANK = ("", None)
 
 Columns = dict[str, NDArray[Any]]
 DAMAGED = (
-    *(ValueError, TypeError, KeyError, OverflowError),
+    *(ValueError, TypeError, LookupError, OverflowError, EOFError),
     *(csv.Error, zipfile.BadZipFile, zlib.error),
 )
 

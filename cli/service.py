@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from cli import errors, inputs
 from cli.fitting import numpy_type, words
 from cli.named import taken
-from cli.reporting import decomposed
 from cli.rows import Rows
+from cli.runs import decomposition_of
 from cli.scoring import tabulate
 from cli.served import Served
 
@@ -60,7 +60,7 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
             return refusal(errors.sentence(error), BAD_REQUEST)
 
     def healthz() -> dict[str, Any]:
-        run = decomposed(detector)
+        run = decomposition_of(detector)
         return {
             "status": "ok",
             "decomposition": run.fingerprint,
@@ -99,7 +99,7 @@ def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
     Raises:
         InputError: they cannot be used.
     """
-    target = decomposed(detector).target
+    target = decomposition_of(detector).target
     if not body.startswith(inputs.ZIP_MAGIC):
         return from_json(body, target.input_shape, numpy_type(target.input_dtype))
     with NamedTemporaryFile(suffix=".npz") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cli import inputs, mode
 from cli.errors import InputError
@@ -13,7 +13,6 @@ from cli.fitting import as_kind, numpy_type
 from cli.plan import Plan, is_factory
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import nn
 
@@ -160,7 +159,7 @@ def _with_reference(plan: Plan, module: nn.Module, path: Path) -> Material:
     if not names:
         return Material(module, _reference(module, path, plan.key), None)
     config = apd.Config.of(dict(plan.decomposition))
-    typed = {name: _named(module, path, name) for name in names}
+    typed = _typed(module, path, {name: inputs.read(path, name) for name in names})
     example = {name: torch.as_tensor(array[:2]) for name, array in typed.items()}
     target = Target.of(module, example, config.sites, config.output)
     return Material(target, target.prepare(typed).numpy(), None)
@@ -182,38 +181,33 @@ def _onnx(plan: Plan, path: Path) -> Material:
     return Material(module, array, None)
 
 
-def _named(module: nn.Module, path: Path, name: str) -> inputs.Array:
-    """One of several arrays; those of truth values, such as masks, are taken as they are."""
-    array = inputs.read(path, name)
-    is_mask = array.dtype.kind == "b"
-    return array if is_mask else as_kind(array, path, _input_type(module, array))
-
-
 def _reference(module: nn.Module, path: Path, key: str | None) -> inputs.Array:
-    array = inputs.read(path, key)
-    return as_kind(array, path, _input_type(module, array))
+    """The one array that a network takes, in its own numbers."""
+    return _typed(module, path, {"": inputs.read(path, key)})[""]
 
 
-def _input_type(module: nn.Module, array: inputs.Array) -> np.dtype[Any]:
-    """The numbers a network takes: integers where it looks them up, else its weights' floats."""
+def _typed(
+    module: nn.Module, path: Path, arrays: dict[str, inputs.Array]
+) -> dict[str, inputs.Array]:
+    """Arrays in the numbers a network takes: integers where it looks them up, else its floats.
+
+    Of several, those of truth values, such as masks, are taken as they are.
+    """
     import numpy as np
     import torch
 
-    if array.dtype.kind in "iu" and looks_up(module):
-        return np.dtype(np.int64)
+    from cli.whole_numbers import looks_up
+
     floats = (p.dtype for p in module.parameters() if p.is_floating_point())
-    return numpy_type(next(floats, torch.float32))
-
-
-def looks_up(module: nn.Module) -> bool:
-    """Whether a network has an embedding, or a call of one where it is an exported graph."""
-    import torch
-    from torch import fx
-
-    called = module.graph.nodes if isinstance(module, fx.GraphModule) else ()
-    return any(isinstance(m, torch.nn.Embedding) for m in module.modules()) or any(
-        node.target is torch.ops.aten.embedding.default for node in called
-    )
+    other = numpy_type(next(floats, torch.float32))
+    given = any(array.dtype.kind in "iu" for array in arrays.values())
+    whole = np.dtype(np.int64) if given and looks_up(module, arrays) else other
+    return {
+        name: array
+        if name and array.dtype.kind == "b"
+        else as_kind(array, path, whole if array.dtype.kind in "iu" else other)
+        for name, array in arrays.items()
+    }
 
 
 def device_of(name: str) -> torch.device:

@@ -16,8 +16,14 @@ NUMBERS = "buif"
 
 
 def as_array(x: Any) -> NDArray[Any]:
-    """Inputs as an array of numbers that torch has; a tensor may be on any device."""
-    array = x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
+    """Inputs as an array of numbers that torch has; a tensor may be on any device.
+
+    Those of bfloat16, which numpy does not have, become float32.
+    """
+    if hasattr(x, "detach"):
+        x = x.detach().cpu()
+        x = x.float() if str(x.dtype) == "torch.bfloat16" else x
+    array = np.asarray(x)
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -72,8 +78,8 @@ def check_in_range(finite: Bool[np.ndarray, "n"]) -> None:
     """
     if not finite.all():
         raise ReferenceError(
-            f"{np.count_nonzero(~finite)} of the trusted inputs take the network out of the range of "
-            "its numbers, or hold a token that it has no row for; leave them out"
+            f"{np.count_nonzero(~finite)} of the trusted inputs take the network out of the range "
+            "of its numbers, or hold a token that it has no row for; leave them out"
         )
 
 
@@ -107,9 +113,12 @@ def as_type(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Inputs in the precision of others they are to be put with.
 
     Raises:
-        InputError: they are of another kind of number.
+        InputError: they are of another kind of number, or whole numbers too large for it.
     """
     if not np.can_cast(x.dtype, dtype, "same_kind"):
         raise InputError(f"the inputs are {x.dtype}, and the reference's are {dtype}")
     with np.errstate(over="ignore"):
-        return x.astype(dtype, copy=False)
+        found = x.astype(dtype, copy=False)
+    if dtype.kind in "iu" and (found != x).any():
+        raise InputError(f"the inputs hold whole numbers too large for {dtype}")
+    return found

@@ -20,6 +20,7 @@ from mad.calibration import ROUNDING, Calibration
 from mad.errors import InputError
 
 DRAWS = 1999
+MOST_DRAWN = 10**8
 MORE_SURPRISING = "more surprising"
 MORE_TYPICAL = "more typical"
 
@@ -160,8 +161,10 @@ def distances(
 def exchanged(first: Int[np.ndarray, "K"], second: Int[np.ndarray, "K"]) -> float:
     """The p-value of the distance of two counts, by exchanging inputs at random, seeded.
 
-    It is 1 / (`DRAWS` + 1) at least.
+    It is 1 / (`DRAWS` + 1) at least. Of over `MOST_DRAWN` inputs in the first, as many are in their
+    place, in the same shares.
     """
+    first = np.floor(first * min(1.0, MOST_DRAWN / first.sum())).astype(np.int64)
     total = first + second
     draws = np.random.default_rng(0).multivariate_hypergeometric(total, first.sum(), DRAWS)
     found = distances(draws, total - draws)

@@ -128,6 +128,10 @@ def concatenate(parts: list[Evidence]) -> Evidence:
 
 
 def strength_threshold(strengths: Float[np.ndarray, "n C"], active: float) -> float:
-    """The strength that `active` components per input reach on average over a reference."""
+    """The strength that `active` components per input reach on average over a reference.
+
+    Above 0, as what does nothing is not active, however few do anything.
+    """
     k = min(strengths.size, max(1, round(active * len(strengths))))
-    return float(np.partition(strengths, -k, axis=None)[-k])
+    reached = np.partition(strengths, -k, axis=None)[-k]
+    return float(max(reached, np.finfo(strengths.dtype).tiny))

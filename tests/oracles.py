@@ -417,7 +417,9 @@ class Gaussian:
             self.scale, self.lacking = np.array([average] * len(spread)), 1e-6 * np.eye(len(spread))
         else:
             self.scale = np.array([max(s, least * average) for s in spread])
-            self.lacking = np.diag([1 - s**2 / max(s, least * average) ** 2 for s in spread])
+            self.lacking = np.diag(
+                [max(1e-6, 1 - s**2 / max(s, least * average) ** 2) for s in spread]
+            )
         self.own = shortest(z, predicted, least) if own is None else own
         self.shared = ledoit_wolf(deviations / self.scale) + self.lacking
         self.covariance = []

@@ -158,6 +158,16 @@ def test_a_number_without_a_row_has_one_of_nan_and_others_have_theirs(look_up, u
     assert torch.equal(outputs[len(unknown) :], whole[len(unknown) :])
 
 
+def test_whole_numbers_too_large_for_the_targets_own_are_not_taken_for_others():
+    module = Formula(lambda net, x: F.embedding(x, net.W).tanh().mean(1), W=numbers(160)(V, D))
+    target = Target.of(module, ids(N, P, V).int())
+    x = ids(N, P, V)
+    assert torch.equal(target.prepare(x), x.int())
+    x[2, 3] = 2**32 + 1
+    with pytest.raises(TargetError, match=r"whole numbers too large for torch\.int32"):
+        target.prepare(x)
+
+
 def test_what_cannot_be_nan_is_looked_up_as_ever_and_refused_where_it_is_not():
     """Whole numbers out of a table of them, and entries named by two numbers."""
     module = Formula(

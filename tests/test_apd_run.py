@@ -128,6 +128,18 @@ def test_explaining_takes_gradients_whatever_mode_it_is_called_in(case, mode, ou
         np.testing.assert_array_equal(own, other)
 
 
+def test_a_run_read_in_inference_mode_explains(tmp_path):
+    """Its weights are read there too; at multiples of 16 no copy of them is worked with."""
+    module = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
+    x = numbers(127)(40, 16).float()
+    run = apd.decompose(module, x, Config(components=16, steps=4, batch_size=16))
+    run.save(tmp_path / "run")
+    with torch.inference_mode():
+        found = apd.load(tmp_path / "run").explain(x.numpy(), "all")
+    for own, other in zip(found, run.explain(x.numpy(), "all"), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
 def test_masked_outputs_are_those_of_the_active_components(case):
     run, seen, _ = case
     mask = random_mask(9, 11)

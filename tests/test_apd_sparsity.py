@@ -40,6 +40,11 @@ def test_components_settle_once_also_where_the_release_ends_with_training(end):
     assert settled.count(True) == 1
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def test_a_search_leaves_steps_to_decompose_in(steps):
+    assert search_steps(Config(steps=steps, search=0.99)) == steps - 1
+
+
 def test_a_given_k_needs_no_search():
     given = Config(steps=1000, active=2.0)
     assert search_steps(given) == 0

@@ -320,6 +320,25 @@ def test_components_that_run_away_while_k_is_searched_for_warm_up_again(monkeypa
     assert still == [True, *[False] * 8, True, True, False, False, False]
 
 
+def test_nothing_starts_over_after_the_last_step(monkeypatch):
+    monkeypatch.setattr(Attempt, "diverges", lambda attempt, _: next(steps) == 19)
+    steps = itertools.count()
+    config = Config(components=12, active=0.5, steps=20, batch_size=16, release_end=1.0)
+    target, x = make_problem("mlp-1").target, reference()
+    last = list(watched(target, x, config))[-1]
+    start = begin(target, config)
+    assert last.attempt.pace == 1
+    assert not torch.equal(last.components.tensors()[0], start.components.tensors()[0])
+
+
+@pytest.mark.parametrize("objective", ["batch-topk", "lp"])
+def test_a_network_too_large_for_two_rows_has_its_scales_measured_on_two(objective, monkeypatch):
+    monkeypatch.setattr("apd.training.scales.rows_that_fit", lambda numbers: 1)
+    config = Config(components=12, steps=3, batch_size=16, objective=objective)
+    target, x = make_problem("mlp-1").target, reference()
+    assert len(list(watched(target, x, config))) == 3
+
+
 def test_components_that_stay_no_numbers_are_refused():
     """Beyond the range of numbers from the first step on, too far for halving the pace to mend."""
     config = Config(components=12, active=0.5, steps=60, batch_size=16, learning_rate=1e200)

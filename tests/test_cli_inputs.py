@@ -1,6 +1,9 @@
 """Reading inputs: what is chosen, and one sentence for everything that cannot be used."""
 
+import io
+import os
 import pickle
+import tempfile
 import zipfile
 
 import numpy as np
@@ -172,6 +175,33 @@ def test_damage_far_into_a_file_is_noticed_when_it_is_reached(how, tmp_path, mon
     chunks = inputs.look(path).chunks()
     with pytest.raises(InputError, match=r"inputs\.npz is truncated or damaged"):
         list(chunks)
+
+
+def test_no_more_is_unpacked_than_a_file_says_it_holds(tmp_path, monkeypatch):
+    path, written = tmp_path / "inputs.npz", []
+    x = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    content = io.BytesIO()
+    np.save(content, x)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x.npy", content.getvalue() + bytes(2**20))
+    whole = tempfile.TemporaryFile
+
+    def watched():
+        scratch = whole()
+        written.append(scratch)
+        return scratch
+
+    monkeypatch.setattr(inputs.tempfile, "TemporaryFile", watched)
+    for chunk in inputs.look(path).chunks():
+        assert np.array_equal(chunk, x)
+        assert os.fstat(written[0].fileno()).st_size == x.nbytes
+
+
+def test_whole_numbers_too_large_for_the_target_are_refused(tmp_path):
+    x = np.array([[1, 2**32 + 1]])
+    with pytest.raises(InputError, match=r"inputs\.npz holds whole numbers too large for .*int32"):
+        fitted(x, tmp_path / "inputs.npz", (2,), np.dtype(np.int32))
+    assert fitted(x, tmp_path / "inputs.npz", (2,), np.dtype(np.int64))[0].tolist() == x.tolist()
 
 
 def fitted(x, path, shape, dtype) -> list[np.ndarray]:

@@ -9,9 +9,11 @@ from safetensors.torch import save_file
 from test_apd_from_onnx_operators import draw, file_of
 from test_cli_main import assert_one_sentence, call
 from torch import nn
+from torch.nn import functional as F
 
 import apd
 import mad
+from cli.whole_numbers import looks_up
 
 SOURCE = """
 import torch
@@ -44,6 +46,17 @@ def texts():
 
 def tokens():
     return fix(lambda: nn.Sequential(nn.Embedding(11, 4), nn.Flatten(), nn.Linear(24, 3)))
+
+class Table(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.layer = nn.Parameter(torch.randn(11, 4)), nn.Linear(24, 3)
+
+    def forward(self, x):
+        return self.layer(self.table[x, :].flatten(1))
+
+def table():
+    return fix(Table)
 
 def plain():
     return fix(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Dropout(), nn.Linear(5, 3)))
@@ -165,14 +178,45 @@ def several(tmp_path_factory):
     return directory
 
 
-def test_tokens_are_scored_as_the_whole_numbers_they_are(mine, here):
-    assert here("train", "own:tokens", "--reference", "tokens.npz", *SHORT)[0] == 0
+@pytest.mark.parametrize("name", ["tokens", "table"])
+def test_tokens_are_scored_as_the_whole_numbers_they_are(name, mine, here):
+    assert here("train", f"own:{name}", "--reference", "tokens.npz", *SHORT)[0] == 0
     assert here("score", "tokens.npz", "--run", "run", "--out", "s.npz")[0] == 0
     run = apd.load(mine / "run")
     assert run.target.input_dtype == torch.int64
     with np.load(mine / "s.npz") as scores:
         expected = mad.load(mine / "run").score(tokens(N)).bits
         np.testing.assert_array_equal(scores["score_bits"], expected)
+
+
+class Asked(nn.Module):
+    """Does with its inputs what it is told to."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.table, self.matrix = nn.Parameter(torch.ones(7, 3)), nn.Parameter(torch.ones(5, 3))
+        self.asked, self.function = 0, function
+
+    def forward(self, x, mask=None):
+        self.asked += 1
+        return self.function(self, x, mask)
+
+
+@pytest.mark.parametrize(
+    ("function", "whole"),
+    [
+        (lambda net, x, mask: net.table[x, :].sum(1), True),
+        (lambda net, x, mask: F.embedding(x, net.table).sum(1) * mask[:, :1], True),
+        (lambda net, x, mask: x @ net.matrix, False),
+        (lambda net, x, mask: x.float() @ net.matrix, False),
+    ],
+)
+def test_a_network_is_asked_whether_it_looks_whole_numbers_up(function, whole):
+    """Those that it has no row for too, and without changing it."""
+    x, mask = np.full((4, 5), 9, np.uint16), np.ones((4, 5), bool)
+    module = Asked(function)
+    assert looks_up(module, {"x": x, "mask": mask}) == whole
+    assert module.asked == 0
 
 
 def exported(module: nn.Module, path) -> None:

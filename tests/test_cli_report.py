@@ -190,10 +190,11 @@ def test_a_file_of_something_else_is_refused(content, here, tmp_path):
     assert not (tmp_path / "here" / "report.html").exists()
 
 
+@pytest.mark.parametrize("content", ['{"index": 1\n', "[1, 2]\n", ""])
 @pytest.mark.parametrize("name", ["odd.jsonl", "odd.npz", "none.csv"])
-def test_damaged_and_missing_files_are_refused(name, here, tmp_path):
+def test_damaged_and_missing_files_are_refused(name, content, here, tmp_path):
     if name != "none.csv":
-        (tmp_path / "here" / name).write_text('{"index": 1\n')
+        (tmp_path / "here" / name).write_text(content)
     assert_one_sentence(here("report", name)[2], name)
 
 

@@ -377,3 +377,14 @@ def test_fitting_a_wide_code_forms_nothing_of_all_pairs_of_coordinates():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < z.shape[1] ** 2 * z.itemsize / 4
+
+
+@pytest.mark.parametrize("columns", [[1.0, 1.0], [1.0, 1.0, 2.0], [1.0, 0.0, -3.0, 1.0]])
+def test_coordinates_that_go_together_exactly_have_a_code(columns):
+    """Shrinkage is none where all rows are one or the other of two, and its covariance singular."""
+    z = np.tile(np.outer([1.0, -1.0], columns), (50, 1))
+    wide, gaussian = WideCode.fit(z), GaussianCode.fit(z, Predicted.alike(100))
+    apart = z[:1] + np.eye(len(columns))
+    for bits in (wide.bits, lambda rows: gaussian.bits(rows, Predicted.alike(len(rows)))[0]):
+        assert (bits(z) < 5).all()
+        assert (bits(apart) > 100).all()

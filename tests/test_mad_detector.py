@@ -96,6 +96,12 @@ def test_tensors_may_require_gradients(detector, x, result):
     assert_same(found, result, np.arange(9), np.arange(9))
 
 
+def test_tensors_of_bfloat16_score_as_the_floats_they_are(detector, x):
+    rough = torch.from_numpy(x[:9]).bfloat16()
+    found, expected = detector.score(rough), detector.score(rough.float())
+    assert np.array_equal(found.bits, expected.bits)
+
+
 def test_nothing_but_broken_rows_is_marked_too(detector, x):
     found = detector.score(np.full_like(x[:3], np.nan))
     assert not found.finite.any()

@@ -8,7 +8,7 @@ from scipy.stats import hypergeom, ks_2samp
 
 import mad
 from mad.calibration import Pooled
-from mad.drift import DRAWS, Drift, Tally, kolmogorov
+from mad.drift import DRAWS, Drift, Tally, exchanged, kolmogorov
 
 ONE_CLASS = np.zeros(10_000, dtype=int)
 
@@ -172,6 +172,14 @@ def test_batches_of_the_same_classes_are_seldom_called_shifted():
         share = np.mean(np.array(p) <= alpha)
         assert share <= alpha + 4 * math.sqrt(alpha * (1 - alpha) / 300)
     assert shares([50, *[3] * 20], [90, *[0] * 20]).shifted(0.01)
+
+
+def test_a_batch_of_more_than_can_be_drawn_from_has_its_shares_compared():
+    few = exchanged(np.array([6 * 10**4, 4 * 10**4]), np.array([52, 48]))
+    many = exchanged(np.array([6 * 10**12, 4 * 10**12]), np.array([52, 48]))
+    assert 0.05 < many < 0.2
+    assert abs(many - few) < 0.03
+    assert exchanged(np.array([10**10, 10]), np.array([100, 92])) == 1 / (DRAWS + 1)
 
 
 def test_one_class_cannot_shift():

@@ -20,6 +20,13 @@ def test_the_threshold_lets_that_many_through_on_average(active):
     assert threshold == sorted(strengths.flatten(), reverse=True)[expected - 1]
 
 
+@pytest.mark.parametrize("active", [1.0, 3.0])
+def test_what_does_nothing_is_not_active_however_few_do_anything(active):
+    strengths = np.zeros((5, 3), np.float32)
+    strengths[[0, 3], [1, 2]] = 0.2, 1e-30
+    assert np.array_equal(strengths >= strength_threshold(strengths, active), strengths > 0)
+
+
 def test_rows_and_concatenation_undo_each_other():
     evidence = random_evidence(30, seed=0)
     parts = [evidence.rows(slice(0, 7)), evidence.rows(slice(7, 8)), evidence.rows(slice(8, 30))]

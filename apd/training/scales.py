@@ -14,7 +14,7 @@ from apd.block import numbers_of, rows_that_fit
 from apd.config import Config
 from apd.errors import ConfigError, ReferenceError
 from apd.masked import own_outputs
-from apd.reference import spread_over
+from apd.reference import FEWEST_ROWS, spread_over
 from apd.target import Target
 from apd.training import losses
 
@@ -56,7 +56,7 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
     """
     weights = [target.weight(site) for site in target.sites]
     total = torch.stack([w.square().sum() for w in weights]).sum()
-    some = spread_over(reference, min(SAMPLE, rows_that_fit(numbers_of(target))))
+    some = sample(target, reference)
     outputs = target(some)
     if not bool((outputs != outputs[0]).any()):
         raise ReferenceError("the target's outputs are the same on all of the reference")
@@ -75,6 +75,12 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
         simplicity=sum(size**config.schatten_p for size in mechanisms.values()),
         hidden=hidden_scales(target, some, hidden_sites(target, config.hidden)),
     )
+
+
+def sample(target: Target, reference: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "some *shape"]:
+    """As much of a reference as its scales are measured on: what fits of `SAMPLE` rows."""
+    fitting = min(SAMPLE, rows_that_fit(numbers_of(target)))
+    return spread_over(reference, max(FEWEST_ROWS, fitting))
 
 
 def hidden_sites(target: Target, patterns: Sequence[str]) -> list[str]:

@@ -68,8 +68,10 @@ class Phase:
 
 
 def search_steps(config: Config) -> int:
-    """How many steps the search has: none where k is given."""
-    return round(config.search * config.steps) if config.active is None else 0
+    """How many steps the search has: none where k is given, and never all."""
+    if config.active is not None:
+        return 0
+    return min(round(config.search * config.steps), config.steps - 1)
 
 
 def phase_of(step: int, search: int, began: int, steps: int) -> Phase:

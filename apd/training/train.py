@@ -67,7 +67,9 @@ def train(
         training: where to go on from; `begin` gives the start.
 
     Raises:
-        ConfigError: the components are no numbers any more, and too late to start over.
+        ConfigError: the components are no numbers any more, and too late to start over; or a
+            hidden output is asked for that is not there.
+        ReferenceError: the outputs do not vary over the reference, or the weights do not matter.
     """
     keep_freed_memory()
     components = training.components
@@ -87,7 +89,7 @@ def train(
                 settle(training, target, sizes, config.merging, record.active, sides)
         training.sparsity.see(record.minimality)
         training.step = step + 1
-        separating = phase.progress < config.release_end
+        separating = phase.progress < config.release_end and step + 1 < config.steps
         if separating and training.attempt.diverges(record.faithfulness):
             try_slower(training, target, config)
         elif not math.isfinite(record.faithfulness):

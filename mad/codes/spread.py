@@ -80,12 +80,13 @@ def own_scales(
     """Every coordinate's root mean square, and the variance it lacks of 1 in units of it.
 
     A coordinate that hardly varies is taken to vary by `least` times what an average one does, and
-    lacks what it does not; where none varies, by 1.
+    lacks what it does not; where none varies, by 1. All lack `SMALLEST_SCALE` squared at least, as
+    where coordinates go together exactly something is to vary.
     """
     spread = np.sqrt(np.mean(deviations**2, axis=0))
     floor = least * np.sqrt(np.mean(spread**2))
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
-    return scale, 1 - (spread / scale) ** 2
+    return scale, np.maximum(1 - (spread / scale) ** 2, SMALLEST_SCALE**2)
 
 
 def common_scale(

@@ -41,7 +41,7 @@ class Gathered:
         seen: how many rows have passed.
         consecutive: whether they are those of the first inputs, in order.
         flagged: how many of them are flagged.
-        unscored: how many hold NaN or infinity.
+        unscored: how many hold NaN or infinity, or take the network out of range.
         first_unscored: the first of those.
         places: how many scores are in each bin.
         p_values: how often each p-value came; there are few, those of a calibration.

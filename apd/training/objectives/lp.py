@@ -22,7 +22,6 @@ from apd.errors import ReferenceError
 from apd.hooks import Capture, capture
 from apd.output_gradients import every_output, gradients_at_once, random_signs
 from apd.pairs import Pairs
-from apd.reference import spread_over
 from apd.sites import Factors
 from apd.strength import strength_of
 from apd.target import Target
@@ -30,7 +29,7 @@ from apd.training import losses
 from apd.training.gradient import Pass
 from apd.training.masks import prominent
 from apd.training.objectives.objective import Objective, Selection
-from apd.training.scales import SAMPLE
+from apd.training.scales import sample
 from apd.training.sparsity import Phase, Sparsity
 
 IN_USE = 0.1  # of an input's greatest attribution
@@ -100,7 +99,7 @@ class Lp(Objective):
         single, generator = whole_network(target), torch.Generator().manual_seed(config.seed)
         strength = strength_of(target, single, reference[:1], config.projections)
         with torch.no_grad():
-            _, strengths = strength(single, spread_over(reference, SAMPLE), generator)
+            _, strengths = strength(single, sample(target, reference), generator)
         scale = strengths.square().mean().sqrt()
         if not bool(scale > 0):
             raise ReferenceError(
