@@ -3,8 +3,8 @@
     python benchmarks/published.py [--add ROWS.json]
 
 `docs/measured/detection.csv` has a line for every victim and score. What `detection.py --json`
-wrote is added to it, in place of what was there of the same victims; the tables are printed as
-Markdown.
+wrote is added to it, in place of what was there of the same victims, and every table is put into
+the page in place of the one that begins alike. Tables that the page has no place for are printed.
 
 A cell is AUROC against clean inputs / found at 1 % false alarms / AUROC against look-alikes, the
 mean over victims; the worst victim is that of the least AUROC.
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -25,7 +26,8 @@ from tables import NEAR, VICTIM, Rows, grouped, successful, within
 
 from apd.files import write_whole
 
-KEPT = Path(__file__).resolve().parent.parent / "docs" / "measured" / "detection.csv"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+KEPT, PAGE = DOCS / "measured" / "detection.csv", DOCS / "detection.md"
 NAMES = (*VICTIM, "score")
 DECOMPOSED = ("active", "minimality", "faithfulness")
 FIGURES = ("auroc", "tpr_at_1fpr", "tpr_at_01fpr", "auroc_vs_lookalike")
@@ -121,6 +123,20 @@ def tables(rows: Rows) -> Iterator[str]:
     yield "\n".join(summary_table(groups))
 
 
+def placed(page: str, table: str) -> str:
+    """A page with a table in place of the one that begins with the same line.
+
+    Raises:
+        ValueError: there is not one such place.
+    """
+    first = re.escape(table.split("\n", 1)[0])
+    own = re.compile(rf"^{first}\n(\n(?=\|))?(\|.*\n)*", re.MULTILINE)
+    page, places = own.subn(lambda _: f"{table}\n", page)
+    if places != 1:
+        raise ValueError(f"there are {places} places for it")
+    return page
+
+
 def title(group: tuple) -> str:
     """A group of victims in words."""
     architecture, training, poison = group
@@ -185,7 +201,7 @@ def line(*cells: str) -> str:
 
 
 def main() -> None:
-    """Add what is asked for, and print the tables."""
+    """Add what is asked for, and write the tables into the page."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -195,7 +211,13 @@ def main() -> None:
     if options.add:
         write(KEPT, added(rows, worth_keeping(json.loads(options.add.read_text()))))
         rows = read(KEPT)
-    print("\n\n".join(tables(rows)))
+    page = PAGE.read_text()
+    for table in tables(rows):
+        try:
+            page = placed(page, table)
+        except ValueError as error:
+            print(f"In {PAGE.name} {error}:\n\n{table}\n")
+    write_whole(PAGE, lambda scratch: scratch.write_text(page))
 
 
 if __name__ == "__main__":

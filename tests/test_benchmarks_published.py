@@ -11,7 +11,6 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 import published
 from scores import family
 
-PAGE = published.KEPT.parent.parent / "detection.md"
 VICTIMS = [("patch", 0), ("patch", 1), ("warp", 0)]
 SCORES = [*published.COLUMNS.values(), "random_components/input_bits", "confidence"]
 
@@ -106,7 +105,25 @@ def test_the_summary_counts_who_is_near_the_best_baseline(rows):
     assert cells[6:8] == ["2 of 3", "40 to 41"]
 
 
+@pytest.mark.parametrize(
+    ("table", "page"),
+    [
+        ("Of these:\n\n| a |\n|---|\n| 3 |", "Of these:\n\n| a |\n|---|\n| 3 |\n\nText | b |\n"),
+        ("| a |\n|---|\n| 3 |", "Of these:\n\n| a |\n|---|\n| 3 |\n\nText | b |\n"),
+        ("Text | b |\n| 3 |", "Of these:\n\n| a |\n|---|\n| 1 |\n| 2 |\n\nText | b |\n| 3 |\n"),
+    ],
+)
+def test_a_table_takes_the_place_of_the_one_that_begins_alike(table, page):
+    before = "Of these:\n\n| a |\n|---|\n| 1 |\n| 2 |\n\nText | b |\n"
+    assert published.placed(before, table) == page
+    for other in ("Of those:\n\n| a |", "| 1"):
+        with pytest.raises(ValueError, match="0 places"):
+            published.placed(before, other)
+    with pytest.raises(ValueError, match="2 places"):
+        published.placed(2 * before, table)
+
+
 def test_the_pages_tables_are_those_of_the_rows():
-    page = PAGE.read_text()
+    page = published.PAGE.read_text()
     for table in published.tables(published.read(published.KEPT)):
-        assert table in page
+        assert published.placed(page, table) == page
