@@ -37,7 +37,7 @@ DIGITS = 4
 GROUP = ("architecture", "training", "poison")
 WORDS = {
     "mlp": "MLPs",
-    "cnn": "convolutional networks",
+    "cnn": "Convolutional networks",
     "plain": "in plain sight",
     "obfuscated": "hidden from activations",
     "adaptive": "hidden from this detector",
