@@ -20,7 +20,7 @@ from torch import Tensor
 from apd.attention import attention, matmul
 from apd.convolution import convolution
 from apd.errors import TargetError
-from apd.lookups import embedding, index
+from apd.lookups import embedding, index, one_hot
 from apd.products import linear
 
 COMPOSITES = frozenset(
@@ -45,7 +45,7 @@ COMPOSITES = frozenset(
         # constants
         *("arange.default", "arange.start", "zeros.default", "ones.default", "eye.default"),
         *("zeros_like.default", "ones_like.default", "new_zeros.default", "new_ones.default"),
-        *("new_full.default", "linspace.default", "one_hot.default", "fill.Tensor"),
+        *("new_full.default", "linspace.default", "fill.Tensor"),
         # number by number
         *("softmax.int", "log_softmax.int", "silu.default", "softplus.default", "mish.default"),
         *("selu.default", "celu.default", "prelu.default", "hardswish.default", "glu.default"),
@@ -73,13 +73,14 @@ ROW_BY_ROW: dict[str, Callable[..., Any]] = {
 }
 
 # the same as the library's: a view of what has gaps here, attention with batched gradients, and
-# tables that have NaN where they have no row
+# lookups that say of an unknown number that it is one
 OWN: dict[str, Callable[..., Any]] = {
     "aten.view.default": torch.reshape,
     "aten._unsafe_view.default": torch.reshape,
     "aten.scaled_dot_product_attention.default": attention,
     "aten.embedding.default": embedding,
     "aten.index.Tensor": index,
+    "aten.one_hot.default": one_hot,
 }
 
 SHAPE_ARITHMETIC: dict[str, Callable[..., Any]] = {

@@ -1,7 +1,7 @@
 """Rows of a table, looked up by whole numbers; a number the table has no row for has a row of NaN.
 
 So an input that holds an unknown token has outputs of NaN, as one with a NaN in it has, and is
-marked as such, while the inputs beside it have theirs.
+marked as such, while the inputs beside it have theirs. What cannot be NaN raises an `IndexError`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,17 @@ def index(x: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
         return torch.ops.aten.index.Tensor(x, indices)
     known = (first >= -len(x)) & (first < len(x))
     return marked(torch.ops.aten.index.Tensor(x, [first * known]), known)
+
+
+def one_hot(ids: Int[Tensor, "*ids"], classes: int) -> Int[Tensor, "*ids classes"]:
+    """`aten.one_hot`.
+
+    Raises:
+        IndexError: there is a number of no class.
+    """
+    if bool(((ids < 0) | (ids >= classes)).any()):
+        raise IndexError(f"there are {classes} classes")
+    return torch.ops.aten.one_hot.default(ids, classes)
 
 
 def marked(

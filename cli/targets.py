@@ -194,18 +194,17 @@ def _typed(
     Of several, those of truth values, such as masks, are taken as they are.
     """
     import numpy as np
-    import torch
 
-    from cli.whole_numbers import looks_up
+    from cli.whole_numbers import floats_of, looks_up
 
-    floats = (p.dtype for p in module.parameters() if p.is_floating_point())
-    other = numpy_type(next(floats, torch.float32))
+    floats = numpy_type(floats_of(module))
     given = any(array.dtype.kind in "iu" for array in arrays.values())
-    whole = np.dtype(np.int64) if given and looks_up(module, arrays) else other
+    whole = np.dtype(np.int64) if given and looks_up(module, arrays) else floats
+    kinds = {"i": whole, "u": whole}
+    if "" not in arrays:
+        kinds["b"] = np.dtype(bool)
     return {
-        name: array
-        if name and array.dtype.kind == "b"
-        else as_kind(array, path, whole if array.dtype.kind in "iu" else other)
+        name: as_kind(array, path, kinds.get(array.dtype.kind, floats))
         for name, array in arrays.items()
     }
 

@@ -26,8 +26,12 @@ def looks_up(module: nn.Module, arrays: Mapping[str, Array]) -> bool:
         node.target is torch.ops.aten.embedding.default for node in called
     ):
         return True
-    floats = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    return not runs(module, arrays, floats) and runs(module, arrays, torch.int64)
+    return not runs(module, arrays, floats_of(module)) and runs(module, arrays, torch.int64)
+
+
+def floats_of(module: nn.Module) -> torch.dtype:
+    """The floats a network computes in: those of its weights."""
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 def runs(module: nn.Module, arrays: Mapping[str, Array], dtype: torch.dtype) -> bool:

@@ -158,6 +158,17 @@ def test_a_number_without_a_row_has_one_of_nan_and_others_have_theirs(look_up, u
     assert torch.equal(outputs[len(unknown) :], whole[len(unknown) :])
 
 
+@pytest.mark.parametrize("bad", [V, -1])
+def test_a_number_of_no_class_is_refused(bad):
+    module = Formula(lambda net, x: F.one_hot(x, V).double().mean(1) @ net.W, W=numbers(161)(V, D))
+    x = ids(N, P, V)
+    target = Target.of(module, x)
+    torch.testing.assert_close(target(x), module(x).detach(), **TOLERANCE)
+    x[3, 1] = bad
+    with pytest.raises(TargetError, match="an input names an entry that a table does not have"):
+        target(x)
+
+
 def test_whole_numbers_too_large_for_the_targets_own_are_not_taken_for_others():
     module = Formula(lambda net, x: F.embedding(x, net.W).tanh().mean(1), W=numbers(160)(V, D))
     target = Target.of(module, ids(N, P, V).int())

@@ -195,6 +195,7 @@ def test_no_more_is_unpacked_than_a_file_says_it_holds(tmp_path, monkeypatch):
     for chunk in inputs.look(path).chunks():
         assert np.array_equal(chunk, x)
         assert os.fstat(written[0].fileno()).st_size == x.nbytes
+    assert len(written) == 1
 
 
 def test_whole_numbers_too_large_for_the_target_are_refused(tmp_path):
