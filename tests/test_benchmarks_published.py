@@ -12,7 +12,8 @@ import published
 from scores import family
 
 VICTIMS = [("patch", 0), ("patch", 1), ("warp", 0)]
-SCORES = [*published.COLUMNS.values(), "random_components/input_bits", "confidence"]
+TOLD = [score for scores in published.COLUMNS.values() for score in scores]
+SCORES = [*TOLD, "random_components/input_bits", "confidence"]
 
 
 @pytest.fixture
@@ -92,6 +93,22 @@ def test_a_cell_is_the_mean_over_victims_and_the_worst_is_one_of_them(rows):
     assert warp.split(" | ")[2] == warp.split(" | ")[3] == form(*(one[n] for n in published.CELL))
     everyone = [row for row in rows if row["score"] == "ted"]
     assert form(*(np.mean([row[n] for row in everyone]) for n in published.CELL)) in last
+
+
+def test_of_the_monitors_each_victims_best_counts(rows):
+    best = {0: "mahalanobis_last_layer", 1: "typicality_first_layer"}
+    for row in rows:
+        if row["attack"] == "patch" and row["score"] == best[row["seed"]]:
+            row["auroc"], row["tpr_at_1fpr"] = 0.96, 0.5 + row["seed"] / 4
+    column = list(published.COLUMNS).index("best other monitor of activations")
+    patch = list(published.cells([row for row in rows if row["attack"] == "patch"]))[column]
+    assert patch.startswith("0.960 / 0.62 / ")
+
+
+def test_ted_is_no_other_monitor_and_ours_and_gradients_are_none():
+    assert {"mahalanobis_first_layer", "typicality_all_layers"} < set(published.MONITORS)
+    others = {"ted", "apd", "mahalanobis_neuron_effects", "class_mahalanobis_input_effects"}
+    assert not others & set(published.MONITORS)
 
 
 def test_the_summary_counts_who_is_near_the_best_baseline(rows):

@@ -94,7 +94,7 @@ def start_over(training: Training, target: Target, config: Config) -> None:
 
     Adam remembers nothing, but its corrections go on counting from the first step of all: the first
     steps are up to five times as long as they would be, and for some hundred longer. Counted anew,
-    superposition came out worse (docs/recovery.md).
+    superposition came out worse (docs/decisions.md).
     """
     fresh = begin(target, config)
     training.components, training.moments = fresh.components, fresh.moments
