@@ -5,16 +5,19 @@ import typer
 from cli.summary import Discoveries, Summary
 
 ALPHA = 0.01
+LEAST = 1e-12
 
 
 def share(value: float | None) -> float | None:
     """A false-alarm budget, where one is given.
 
     Raises:
-        typer.BadParameter: it is not between 0 and 1.
+        typer.BadParameter: it is not between 0 and 1, or too small for any calibration.
     """
     if value is not None and not 0 < value < 1:
         raise typer.BadParameter(f"{value} is not between 0 and 1")
+    if value is not None and value < LEAST:
+        raise typer.BadParameter(f"{value:g} is below {LEAST:g}: nothing could ever be flagged")
     return value
 
 
@@ -56,12 +59,14 @@ def of_a_day(alarms: float, inputs: float) -> float:
     """The alpha of an alarm budget.
 
     Raises:
-        typer.BadParameter: there is none.
+        typer.BadParameter: there is none, or it is too small for any calibration.
     """
     from mad import InputError as NoBudget
     from mad.calibration import alpha_for
 
     try:
-        return alpha_for(alarms, inputs)
+        alpha = alpha_for(alarms, inputs)
     except NoBudget as error:
         raise typer.BadParameter(str(error)) from error
+    share(alpha)
+    return alpha

@@ -382,7 +382,10 @@ def test_drift_is_one_line_about_all_inputs(here, tmp_path, trained):
         "--alarms-per-day nan --inputs-per-day 9",
         "--fdr 0",
         "--fdr 1.5",
+        "--fdr 1e-320",
         "--alpha nan",
+        "--alpha 1e-320",
+        "--alarms-per-day 1e-300 --inputs-per-day 9",
     ],
 )
 def test_budgets_that_exclude_each_other_or_are_none_are_misuse(arguments, here, tmp_path):
