@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -45,14 +46,15 @@ def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
         )
 
 
-def check_output(decomposition: Decomposition, explain: str | int, x: NDArray[Any]) -> None:
+def check_output(decomposition: Decomposition, explain: object, x: NDArray[Any]) -> None:
     """Refuse an output to explain that the network does not have.
 
     Raises:
         InputError: with those it has.
     """
     width = decomposition.explain(x[:1], "predicted")[0].shape[1]
-    if isinstance(explain, bool) or explain not in ("predicted", "all", *range(width)):
+    whole = not isinstance(explain, bool) and isinstance(explain, Integral)
+    if not (explain in range(width) if whole else explain in ("predicted", "all")):
         raise InputError(
             f"there is no output {explain!r} to explain; "
             f"there are 'predicted', 'all', and 0 to {width - 1}"

@@ -32,7 +32,7 @@ PROFILE_SHARE = 0.6
 FEWEST_PROFILE = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detector(Scorer):
     """Scores inputs by how untypical the way is in which a network treats them.
 
@@ -112,9 +112,9 @@ class Detector(Scorer):
         Raises:
             InputError: there is no such output.
         """
+        check_output(self.decomposition, explain, self.profiled)
         if explain == self.explains:
             return self
-        check_output(self.decomposition, explain, self.profiled)
         return replace(self, explains=explain)._fitted()
 
     def calibrating(self, calibration: str) -> Detector:

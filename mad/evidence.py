@@ -16,7 +16,7 @@ from mad.predicted import Predicted
 MOST_EFFECTS = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """How a decomposed network treated n inputs, in the precision it computes in.
 

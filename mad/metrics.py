@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import betabinom
 
 from mad.calibration import ROUNDING, Calibration
+from mad.errors import InputError
 
 DRAWS = 1000
 CONFIDENCE = 0.95
@@ -232,8 +233,13 @@ def alarm_law(n: int, m: int, alpha: float) -> tuple[int, int, int]:
     Returns:
         The parameters of the beta-binomial distribution: n, l and m + 1 - l, where l = floor(alpha
         (m + 1)); where that is 0, those of none of none.
+
+    Raises:
+        InputError: alpha is 1.
     """
     attainable = int(np.floor(alpha * (m + 1) + ROUNDING))
+    if attainable > m:
+        raise InputError(f"at alpha {alpha:g} every input is flagged, whatever it is")
     if attainable == 0:
         return 0, 1, 1
     return n, attainable, m + 1 - attainable

@@ -52,7 +52,7 @@ class Explanation:
     components: tuple[ComponentBits, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """The scores of n inputs; rows that are not finite hold NaN, and -1 as prediction.
 

@@ -21,7 +21,7 @@ from mad.scores import MaskBits
 DECIMALS = 6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """What scores inputs; `mad.Detector` says how it comes about.
 

@@ -78,7 +78,7 @@ def read(directory: Path) -> dict[str, Any]:
         with safe_open(path, "np") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
             arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} cannot be read: {reason(error)}") from error
     if metadata.get("format") != FORMAT:
         raise StoreError(f"{path} is not a saved detector")
@@ -171,7 +171,7 @@ def write_whole(path: Path, arrays: Arrays, metadata: Mapping[str, str]) -> None
         StoreError: it cannot be written; what was there before is left as it was.
     """
     scratch: Path | None = None
-    whole = {name: np.array(array, order="C") for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     try:
         scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         scratch.touch(exist_ok=False)

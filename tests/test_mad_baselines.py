@@ -217,6 +217,8 @@ def test_features_are_what_their_names_say(reference):
         (lambda s: {"activations": ()}, "no hidden layers"),
         (lambda s: {"neuron_effects": s.neuron_effects[:2]}, "not of the same layers"),
         (lambda s: {"neuron_effects": s.neuron_effects[::-1]}, "not of the same layers"),
+        (lambda s: {"input_gradient": s.input_gradient[:, :1]}, "not of the same shape"),
+        (lambda s: {"prediction": s.prediction.astype(float)}, "not whole numbers"),
         (lambda s: {"prediction": s.prediction + 1}, "the index of one of 4 outputs"),
         (lambda s: {"prediction": s.prediction - 1}, "the index of one of 4 outputs"),
         (lambda s: {"outputs": np.where(np.eye(N, D) > 0, np.nan, s.outputs)}, "NaN or infinity"),

@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold
 
 from mad.codes import GaussianCode, WideCode
 from mad.codes.gaussian import most_coordinates
-from mad.codes.spread import common_scale, own_scales
+from mad.codes.spread import common_scale, own_scales, varying
 from mad.codes.widest import shrinkage
 from mad.predicted import Predicted
 
@@ -299,6 +299,20 @@ def test_a_class_that_never_varied_has_a_covariance_of_its_own_all_the_same():
     found = code.bits(z, predicted)[0]
     assert np.isfinite(found).all()
     assert (code.bits(z + 0.1, predicted)[0][group == 1] > found[group == 1]).all()
+
+
+def test_rounding_of_equal_numbers_is_no_variance():
+    """The mean of thirty times 0.1 is not 0.1."""
+    z = np.full((30, D), 0.1)
+    assert (z.mean(0) != z[0]).any()
+    odd = z[:1] + 1e-3
+    cost = 0.5 * D * 1e-6 / math.log(2)
+    assert 0.5 * cost < WideCode.fit(z).lengths(odd)[0] < 1.1 * cost
+    for scales in (own_scales, common_scale):
+        code = GaussianCode.fit(z, Predicted.alike(30), scales)
+        assert 0.5 * cost < code.lengths(odd, Predicted.alike(1))[0][0] < 1.1 * cost
+    z[:, 1:] = np.random.default_rng(4).normal(size=(30, D - 1))
+    np.testing.assert_array_equal(varying(z - z.mean(0), z)[:, 1:], (z - z.mean(0))[:, 1:])
 
 
 def test_more_coordinates_than_rows_can_be_coded():

@@ -10,6 +10,7 @@ import torch
 
 import apd
 import mad
+from mad.checks import check_output
 from mad.metrics import auroc
 from mad.scores import SCORES, TOTAL
 
@@ -492,6 +493,23 @@ def test_an_output_that_is_not_there_is_refused(detector, output):
 def test_an_output_that_is_not_there_is_refused_from_the_start(digits, output):
     with pytest.raises(mad.InputError, match=r"there is no output .* 0 to 9"):
         mad.Detector.fit(digits.run, digits.toy.reference, explain=output)
+
+
+def test_what_compares_equal_to_the_output_explained_is_no_output(detector):
+    changed = detector.explaining(1)
+    with pytest.raises(mad.InputError, match="there is no output True"):
+        changed.explaining(True)
+    for output in (1.0, np.True_):
+        with pytest.raises(mad.InputError, match="there is no output"):
+            check_output(detector.decomposition, output, detector.profiled)
+    check_output(detector.decomposition, np.int64(1), detector.profiled)
+
+
+def test_a_detector_is_equal_to_itself_alone_and_can_be_a_key(detector):
+    per_class = detector.calibrating("per-class")
+    assert {detector: 1, per_class: 2}[detector] == 1
+    assert detector != per_class
+    assert detector in [per_class, detector]
 
 
 # --- accepting ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 import torch
 from problems import make_problem, numbers
 from safetensors import safe_open
+from safetensors import torch as torch_file
 from safetensors.numpy import save_file
 
 import apd
@@ -151,6 +152,12 @@ def test_a_truncated_detector_is_refused(saved, share):
     path = saved / FILE
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
+    assert refusal(saved).startswith(f"{path} cannot be read: ")
+
+
+def test_a_detector_of_numbers_that_numpy_has_not_is_refused(saved):
+    path = saved / FILE
+    torch_file.save_file({"profiled": torch.zeros(3, dtype=torch.bfloat16)}, path)
     assert refusal(saved).startswith(f"{path} cannot be read: ")
 
 

@@ -89,6 +89,11 @@ def test_an_alpha_that_can_flag_nothing_is_warned_of(fitted, clean):
         assert_calm(fitted, clean, alpha=0.001)
 
 
+def test_an_alpha_that_flags_everything_says_nothing_of_calm(fitted, clean):
+    with pytest.raises(mad.InputError, match="at alpha 1 every input is flagged"):
+        assert_calm(fitted, clean, alpha=1.0)
+
+
 @pytest.mark.parametrize(("m", "n", "alpha"), [(99, 50, 0.1), (192, 837, 0.05), (40, 2000, 0.1)])
 def test_a_detector_in_order_fails_one_time_in_a_hundred(m, n, alpha):
     """The calibration's chance included, which the binomial distribution leaves out."""

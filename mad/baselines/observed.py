@@ -37,8 +37,8 @@ class Observed:
     neuron_effects: tuple[Float[np.ndarray, "n _"], ...]
 
     def __post_init__(self) -> None:
-        matrices = (self.inputs, self.outputs, self.input_gradient)
-        matrices += self.activations + self.neuron_effects
+        layers = (*self.activations, *self.neuron_effects)
+        matrices = (self.inputs, self.outputs, self.input_gradient, *layers)
         n, classes = self.outputs.shape
         if n == 0:
             raise InputError("there are no inputs")
@@ -46,10 +46,14 @@ class Observed:
             raise InputError("there are no hidden layers")
         if any(len(rows) != n for rows in (self.prediction, *matrices)):
             raise InputError("what was observed is not of the same number of inputs throughout")
+        if self.inputs.shape != self.input_gradient.shape:
+            raise InputError("inputs and their gradients are not of the same shape")
         if [h.shape for h in self.activations] != [h.shape for h in self.neuron_effects]:
             raise InputError("neuron effects and activations are not of the same layers")
         if not all(np.isfinite(rows).all() for rows in matrices):
             raise InputError("what was observed holds NaN or infinity")
+        if self.prediction.dtype.kind not in "iu":
+            raise InputError("the predictions are not whole numbers")
         if self.prediction.min() < 0 or self.prediction.max() >= classes:
             raise InputError(f"a prediction is not the index of one of {classes} outputs")
 

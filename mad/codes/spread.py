@@ -16,6 +16,7 @@ LOG2_E = float(np.log2(np.e))
 FOLDS = 5
 PRIOR_ROWS = 1.0
 SMALLEST_SCALE = 1e-3
+ROUNDING = 1e-12
 
 # of deviations: what to divide each coordinate by, and a variance to take it to have beside its own
 Scales = Callable[[Float[np.ndarray, "n D"]], tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]]
@@ -47,7 +48,7 @@ class Spread(NamedTuple):
     ) -> Spread:
         """Estimate them; `own` are the classes that have a covariance of their own."""
         means = weighted_means(z, predicted)
-        apart = deviations(z, means, predicted)
+        apart = varying(deviations(z, means, predicted), z)
         scale, lacking = scales(apart)
         kind = np.zeros(predicted.classes, dtype=np.int64)
         kind[own] = 1 + np.arange(len(own))
@@ -72,6 +73,17 @@ def deviations(
 ) -> Float[np.ndarray, "n D"]:
     """From the mean of the class, times the root of the confidence."""
     return (z - means[predicted.label]) * np.sqrt(predicted.confidence)[:, None]
+
+
+def varying(
+    deviations: Float[np.ndarray, "n D"], z: Float[np.ndarray, "n D"]
+) -> Float[np.ndarray, "n D"]:
+    """Deviations of z from means of it, without those of coordinates that differ by rounding only.
+
+    A mean of equal numbers need not equal them, and what is left must not pass for a variance.
+    """
+    most, rounding = np.abs(deviations).max(0), ROUNDING * np.abs(z).max(0)
+    return np.where(most > rounding, deviations, 0.0)
 
 
 def own_scales(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from mad.codes.spread import LOG2_E, folds, own_scales
+from mad.codes.spread import LOG2_E, folds, own_scales, varying
 from mad.codes.widest import widest
 
 MOST_DIRECTIONS = 64
@@ -45,8 +45,9 @@ class WideCode:
     @classmethod
     def _of(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
         mean = z.mean(0)
-        scale, lacking = own_scales(z - mean)
-        vectors, variances, others = widest((z - mean) / scale, lacking, MOST_DIRECTIONS)
+        apart = varying(z - mean, z)
+        scale, lacking = own_scales(apart)
+        vectors, variances, others = widest(apart / scale, lacking, MOST_DIRECTIONS)
         less = np.maximum(1 / others - 1 / variances, 0)
         directions = vectors * np.sqrt(less) / scale[:, None]
         return cls(mean, 1 / others / scale**2, directions, np.zeros(()))
