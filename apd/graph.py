@@ -41,7 +41,7 @@ COMPOSITES = frozenset(
         *("concatenate.default", "chunk.default", "split.Tensor", "unsafe_split.Tensor"),
         *("unbind.int", "expand_as.default", "tile.default", "roll.default", "unfold.default"),
         *("squeeze.default", "repeat_interleave.self_int", "take_along_dim.default"),
-        *("contiguous.default", "detach.default", "type_as.default", "diag_embed.default"),
+        *("contiguous.default", "type_as.default", "diag_embed.default"),
         # constants
         *("arange.default", "arange.start", "zeros.default", "ones.default", "eye.default"),
         *("zeros_like.default", "ones_like.default", "new_zeros.default", "new_ones.default"),
@@ -72,9 +72,11 @@ ROW_BY_ROW: dict[str, Callable[..., Any]] = {
     "aten.conv2d.padding": convolution,
 }
 
-# the same as the library's: a view of what has gaps here, attention with batched gradients, and
-# lookups that say of an unknown number that it is one
+# the same as the library's: a view of what has gaps here, attention with batched gradients, lookups
+# that say of an unknown number that it is one; but no gradient is stopped, as outputs depend on
+# what is before it all the same
 OWN: dict[str, Callable[..., Any]] = {
+    "aten.detach.default": torch.clone,
     "aten.view.default": torch.reshape,
     "aten._unsafe_view.default": torch.reshape,
     "aten.scaled_dot_product_attention.default": attention,

@@ -160,3 +160,19 @@ def test_arguments_stand_for_values_constants_and_the_inputs_device():
     assert decode(argument, {"a": value}, device) == [value, torch.float64, device, 3, None, "s"]
     with pytest.raises(TargetError, match="not understood"):
         decode({"python": "print"}, {}, device)
+
+
+def test_a_detached_value_depends_on_what_is_before_it_all_the_same():
+    draw = numbers(74)
+    weights, x = {"W": draw(4, 5), "V": draw(3, 4)}, draw(6, 5)
+    slopes = []
+    for stop in (torch.detach, torch.clone):
+        module = Formula(
+            lambda net, x, s=stop: F.linear(s(F.linear(x, net.W).relu()), net.V), **weights
+        )
+        target, at = Target.of(module, x), x.clone().requires_grad_()
+        outputs = target.run(at, {})
+        torch.testing.assert_close(outputs, module(x))
+        slopes += torch.autograd.grad(outputs.square().sum(), at)
+    torch.testing.assert_close(*slopes)
+    assert slopes[0].any()
