@@ -17,7 +17,7 @@ class Typicality(Statistic):
     """How far the code length of an input's features is from a typical one, in bits.
 
     The control for `mad.scores.AttributionBits`: the same code, joint, signed, two-sided and given
-    the prediction, so that a difference between the two is due to the features alone.
+    the prediction, but for the least that a coordinate is taken to vary, which is smaller here.
     """
 
     code: GaussianCode
