@@ -38,4 +38,4 @@ format: .venv/developing
 	touch $@
 
 clean:
-	rm -rf .venv runs site .pytest_cache .ruff_cache
+	rm -rf .venv site .pytest_cache .ruff_cache

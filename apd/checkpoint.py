@@ -77,10 +77,7 @@ def read_checkpoint(
         RunError: the checkpoint is damaged, or belongs to another target, reference or settings.
     """
     path = directory / CHECKPOINT
-    found = read_metadata(path)
-    for part, value in belongs_to.items():
-        if found.get(part) != value:
-            raise RunError(f"{path} can only go on with the same {part} as before")
+    refuse_other(path, read_metadata(path), belongs_to)
     tensors = {name: t.to(target.device).clone() for name, t in read_tensors(path).items()}
     try:
         steps = steps_from(tensors["history"].cpu())
@@ -98,6 +95,17 @@ def read_checkpoint(
             f"{path} is damaged or of another version; remove it to begin anew"
         ) from error
     return training, steps
+
+
+def refuse_other(path: Path, found: Mapping[str, str], belongs_to: Mapping[str, str]) -> None:
+    """Refuse to go on with what is of something else.
+
+    Raises:
+        RunError: the first part that is another.
+    """
+    for part, value in belongs_to.items():
+        if found.get(part) != value:
+            raise RunError(f"{path} can only go on with the same {part} as before")
 
 
 def moment_tensors(training: Training) -> dict[str, Tensor]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from apd.checkpoint import CHECKPOINT, identity, read_checkpoint, write_checkpoint
+from apd.checkpoint import (
+    CHECKPOINT,
+    identity,
+    read_checkpoint,
+    refuse_other,
+    write_checkpoint,
+)
 from apd.config import Config
 from apd.inputs import Arrays
 from apd.reference import fingerprint_of, row_hashes
-from apd.run import Run
+from apd.run import Run, load
 from apd.setup import set_up
-from apd.store import claim
+from apd.store import claim, is_run
 from apd.target import Target
 from apd.threads import threads_for
 from apd.training.state import begin
@@ -41,7 +47,8 @@ def decompose(
             (`Config.decompose`) is trained on, and the run remembers which.
         config: the settings.
         directory: where to keep a checkpoint while training and the run when done. Training goes
-            on from a checkpoint found there, to bit for bit the same components.
+            on from a checkpoint found there, to bit for bit the same components; a run that is
+            done is read.
         progress: called with the record of every step.
 
     Raises:
@@ -56,6 +63,8 @@ def decompose(
     fingerprint = fingerprint_of(ready.x)
     directory = Path(directory) if directory is not None else None
     belongs_to = identity(target, fingerprint, config)
+    if directory is not None and is_run(directory):
+        return finished(directory, belongs_to)
     if directory is not None:
         claim(directory)
     if directory is not None and (directory / CHECKPOINT).is_file():
@@ -83,4 +92,15 @@ def decompose(
     if directory is not None:
         run.save(directory)
         (directory / CHECKPOINT).unlink(missing_ok=True)
+    return run
+
+
+def finished(directory: Path, belongs_to: Mapping[str, str]) -> Run:
+    """The run that is there.
+
+    Raises:
+        RunError: it is damaged, or of another target, reference or settings.
+    """
+    run = load(directory)
+    refuse_other(directory, identity(run.target, run.reference_fingerprint, run.config), belongs_to)
     return run

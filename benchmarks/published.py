@@ -94,9 +94,12 @@ def rounded(value: object) -> object:
 
 
 def added(kept: Rows, new: Rows) -> Rows:
-    """The rows of all victims, those of the new ones in place of what was kept of them."""
-    fresh = grouped(new, *VICTIM)
-    return [row for row in kept if key(row) not in fresh] + new
+    """The rows of all victims, those of the new ones in place of what was kept of them.
+
+    Of a victim whose attack has failed there are none any more.
+    """
+    fresh = grouped([row for row in new if row["table"] == "backdoors"], *VICTIM)
+    return [row for row in kept if key(row) not in fresh] + worth_keeping(new)
 
 
 def key(row: dict) -> tuple:
@@ -226,7 +229,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = read(KEPT) if KEPT.exists() else []
     if options.add:
-        write(KEPT, added(rows, worth_keeping(json.loads(options.add.read_text()))))
+        write(KEPT, added(rows, json.loads(options.add.read_text())))
         rows = read(KEPT)
     page = PAGE.read_text()
     for table in tables(rows):

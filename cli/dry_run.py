@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cli.plan import Plan
 
+if TYPE_CHECKING:
+    import apd
 
-def say_what_it_takes(plan: Plan, *, trust: bool) -> None:
-    """Prints sizes, memory and time; writes nothing.
+
+def tried(plan: Plan, *, trust: bool) -> apd.Estimate:
+    """Takes a few steps, and writes nothing.
 
     Raises:
         apd.ApdError, toys.ToyError, CliError: the plan cannot be trained; see `gather`.
@@ -14,7 +19,6 @@ def say_what_it_takes(plan: Plan, *, trust: bool) -> None:
     import torch
 
     import apd
-    from cli.console import duration, facts, screen
     from cli.targets import device_of, gather
     from cli.training import refuse_small
 
@@ -23,7 +27,13 @@ def say_what_it_takes(plan: Plan, *, trust: bool) -> None:
     refuse_small(len(material.reference), config)
     device = device_of(plan.device)
     reference = torch.as_tensor(material.reference).to(device)
-    found = apd.estimate(material.module.to(device), reference, config)
+    return apd.estimate(material.module.to(device), reference, config)
+
+
+def say(found: apd.Estimate) -> None:
+    """Prints sizes, memory and time."""
+    from cli.console import duration, facts, screen
+
     facts(
         screen(),
         {
@@ -35,6 +45,11 @@ def say_what_it_takes(plan: Plan, *, trust: bool) -> None:
             f"{found.steps:,} steps",
         },
     )
+
+
+def told(found: apd.Estimate) -> dict[str, object]:
+    """The same, for programs; memory in bytes, times in seconds."""
+    return {**vars(found), "seconds": found.seconds}
 
 
 def size(count: int) -> str:

@@ -16,6 +16,9 @@ BASES = {
 }
 
 
+WANT_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
+
+
 class CliError(Exception):
     """Base of what the command line itself refuses; its message is one sentence for a person."""
 
@@ -34,14 +37,21 @@ def is_expected(error: BaseException) -> bool:
     An error can only be of a package that has been imported, so the others need no looking at.
     """
     bases = (getattr(sys.modules[m], base) for m, base in BASES.items() if m in sys.modules)
-    return isinstance(error, (OSError, MemoryError, *bases))
+    return isinstance(error, (OSError, *bases)) or is_want_of_memory(error)
+
+
+def is_want_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory: torch says so in words."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(said in str(error) for said in WANT_OF_MEMORY)
+    )
 
 
 def sentence(error: BaseException) -> str:
     """An expected failure as one sentence on one line."""
     if isinstance(error, OSError):
         text = f"{error.filename}: {reason(error)}" if error.filename else reason(error)
-    elif isinstance(error, MemoryError):
+    elif is_want_of_memory(error):
         text = "there is not enough memory"
     else:
         text = str(error)

@@ -203,7 +203,7 @@ def show(
 
 def folded(name: str, width: int) -> str:
     """A name in lines of at most so many letters, broken behind underscores."""
-    lines = wrap(name.replace("_", "_ "), width)
+    lines = wrap(name.replace("_", "_ "), max(1, width))
     return "\n".join(line.replace(" ", "") for line in lines)
 
 

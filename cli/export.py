@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.errors import InputError, OutputError
-from cli.files import write_whole
-from cli.flags import ALPHA, share
+from cli import files
+from cli.errors import InputError
+from cli.flags import ALPHA, ending, share
+from cli.packages import refuse_missing
 
 if TYPE_CHECKING:
     import onnx
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".onnx"
 INPUT = "x"
+FORMAT = ("format", "apd scorer")
 PRECISIONS = ("float32", "float64")
 USAGE = (
     "Inputs are rows, and need not be finite. Flag the rows whose p_value is at most alpha: of "
@@ -37,9 +38,7 @@ def suffixed(path: Path) -> Path:
     Raises:
         typer.BadParameter: its suffix is another.
     """
-    if path.suffix != SUFFIX:
-        raise typer.BadParameter(f"{path} does not end in {SUFFIX}")
-    return path
+    return ending(path, [SUFFIX])
 
 
 def export(
@@ -61,22 +60,20 @@ def export(
 
     Example: apd export runs/mine --out scorer.onnx
     """
-    if find_spec("onnxruntime") is None:
-        raise InputError(
-            "a scorer is checked with onnxruntime; install it with `pip install -e '.[onnx]'`"
-        )
-    if not out.parent.is_dir():
-        raise OutputError(f"{out} cannot be written: there is no directory {out.parent}")
-    import mad
+    refuse_missing("checking a scorer", "onnxruntime")
+    files.check(out)
+    refuse_network(out)
     from cli import runs
     from cli.agreement import check
     from cli.console import facts, say, screen
+    from cli.summary import say_too_fine
 
     run = run or runs.newest_ready()
-    detector = mad.load(run)
+    detector = runs.detector_in(run)
     content = model_of(detector, alpha).SerializeToString()
     checked = check(content, INPUT, detector, runs.decomposition_of(detector))
-    write_whole(out, lambda stream: stream.write(content))
+    files.write_whole(out, lambda stream: stream.write(content))
+    say_too_fine(alpha, detector.finest_alpha)
     console = screen()
     say(console, f"Wrote the scorer of {run} to {out}.")
     facts(
@@ -94,6 +91,25 @@ def export(
         f"Flag what has a p_value of at most {alpha:g}; its metadata says the rest.",
         "bold",
     )
+
+
+def refuse_network(out: Path) -> None:
+    """Refuses to write over an .onnx file that is no scorer, such as the network itself.
+
+    Raises:
+        InputError: so it is.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not out.exists():
+        return
+    try:
+        found = onnx.load(out, load_external_data=False).metadata_props
+    except DecodeError:
+        found = ()
+    if not any((each.key, each.value) == FORMAT for each in found):
+        raise InputError(f"{out} is there already and is no scorer; give another --out")
 
 
 def model_of(detector: mad.Detector, alpha: float) -> onnx.ModelProto:
@@ -140,7 +156,7 @@ def metadata(detector: mad.Detector, run: apd.Run, alpha: float) -> dict[str, st
     from mad.calibration import name_of
 
     return {
-        "format": "apd scorer",
+        **dict([FORMAT]),
         "format_version": "1",
         "package_version": version("apd"),
         "usage": USAGE,

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside their place, then moved there."""
+"""Files that are either whole or absent: refused before the work, or moved whole into place."""
 
 import os
 import uuid
@@ -6,9 +6,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from cli.errors import OutputError, reason
+from cli.errors import InputError, OutputError, reason
 
 STDOUT = Path("-")
+
+# where the first of them is, all of those that are there belong together
+RUN_OR_TOY = ("run.json", "train.json", "toy.json")
+BELONGING = (*RUN_OR_TOY, "inputs.npz", "reference.npz")
+
+
+def check(path: Path, *kept: Path | None) -> None:
+    """Refuses a file that could not be written or would overwrite what is needed, before any work.
+
+    Args:
+        path: the file.
+        kept: files that are read, or written otherwise.
+
+    Raises:
+        InputError: so it is.
+    """
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; a file is needed")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no directory {path.parent} to write {path.name} into")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: {path.parent} is not yours to write to")
+    if any(other is not None and same(path, other) for other in kept):
+        raise InputError(f"{path} is needed for something else; give another file to write")
+    there = any((path.parent / name).is_file() for name in RUN_OR_TOY)
+    if there and path.name in BELONGING and path.exists():
+        raise InputError(f"{path} is a part of a run or of a toy; give another file to write")
+
+
+def same(path: Path, other: Path) -> bool:
+    """Whether two names are of one file, there or not."""
+    if path.exists() and other.exists():
+        return path.samefile(other)
+    return os.path.realpath(path) == os.path.realpath(other)
 
 
 def write_whole(path: Path, fill: Callable[[BinaryIO], object]) -> None:
@@ -17,7 +51,7 @@ def write_whole(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     Raises:
         OutputError: the file cannot be written; what was there before is left as it was.
     """
-    path = path.resolve()
+    path = Path(os.path.realpath(path))
     scratch: Path | None = None
     try:
         scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")

@@ -1,4 +1,7 @@
-"""What several commands are asked alike: which rows to flag, and which output to explain."""
+"""What several commands are asked alike: rows to flag, an output to explain, files of a kind."""
+
+from collections.abc import Collection
+from pathlib import Path
 
 import typer
 
@@ -21,13 +24,24 @@ def share(value: float | None) -> float | None:
     return value
 
 
-def explained(text: str) -> str | int:
-    """Which output to explain: "predicted", "all" or an index.
+def ending(path: Path, suffixes: Collection[str]) -> Path:
+    """A file whose name ends in one of some suffixes.
+
+    Raises:
+        typer.BadParameter: it ends in none.
+    """
+    if path.suffix not in suffixes:
+        raise typer.BadParameter(f"{path} does not end in {', '.join(suffixes)}")
+    return path
+
+
+def explained(text: str | None) -> str | int | None:
+    """Which output to explain: "predicted", "all" or an index; None where it is not said.
 
     Raises:
         typer.BadParameter: it is none of these.
     """
-    if text in ("predicted", "all"):
+    if text in ("predicted", "all", None):
         return text
     if text.isdecimal():
         return int(text)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,10 @@ DEFAULT_KEY = "x"
 KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers", "V": "records"}
 ZIP_MAGIC = b"PK"
 BYTES_AT_ONCE = 2**20
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, EOFError),
+    *(ValueError, KeyError, SyntaxError, TokenError),
+)
 
 
 class Header(NamedTuple):
@@ -117,7 +122,9 @@ def look(path: Path, key: str | None = None) -> Inputs:
                 raise InputError(f"{path} holds something other than an array in {key!r}")
         with file.open(members[key]) as stream:
             header = _header(stream)
-    _check(header, path, key)
+        _check(header, path, key)
+        if prod(header.shape) * header.dtype.itemsize > file.getinfo(members[key]).file_size:
+            raise EOFError
     return Inputs(path, members[key], header)
 
 
@@ -162,6 +169,8 @@ def _check(header: Header, path: Path, key: str) -> None:
         raise InputError(f"{path} holds {KINDS[header.dtype.kind]} in {key!r}; numbers are needed")
     if not header.shape:
         raise InputError(f"{path} holds a single number; rows of inputs are needed")
+    if min(header.shape) < 0:
+        raise InputError(f"{path} is damaged: an array has the shape {header.shape}")
     if prod(header.shape) == 0:
         raise InputError(f"{path} holds an empty array, of shape {header.shape}")
 
@@ -202,7 +211,7 @@ def _reading(path: Path) -> Generator[None]:
         raise InputError(f"{path} is a directory; an .npz file is needed") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from error
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, SyntaxError) as error:
+    except DAMAGED as error:
         raise InputError(f"{path} is truncated or damaged, so it cannot be read") from error
     except RuntimeError as error:
         raise InputError(f"{path} is encrypted, or compressed in a way that is not read") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.packages import refuse_missing
 from cli.speech import Json, Quiet, put
 
 if TYPE_CHECKING:
@@ -45,14 +46,13 @@ def inspect(
     """
     if figures is not None:
         refuse_figures(figures)
-    import apd
-    import mad
     from cli import runs
     from cli.console import facts, say, screen, table
     from cli.recovered import recovery_of, toy_in
 
     run = run or runs.newest_ready()
-    found, detector = apd.load(run), mad.load(run)
+    detector = runs.detector_in(run)
+    found = runs.decomposition_of(detector)
     toy = toy_in(run, found)
     shares = found.components.norm_shares(found.target)
     if json:
@@ -98,17 +98,10 @@ def refuse_figures(directory: Path) -> None:
     Raises:
         InputError: so it is, or matplotlib is not installed.
     """
-    from cli.errors import InputError
+    refuse_missing("drawing figures", "matplotlib")
+    from cli.figures import folder
+    from cli.figures.table import FIGURES
 
-    try:
-        from cli.figures import folder
-        from cli.figures.table import FIGURES
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "matplotlib":
-            raise
-        raise InputError(
-            "figures need matplotlib; install it with `pip install -e '.[report]'`"
-        ) from error
     folder.check(directory, [f"{name}.svg" for name in FIGURES])
 
 

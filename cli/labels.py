@@ -46,7 +46,7 @@ def kinds_of(path: Path, count: int) -> NDArray[np.str_]:
 
     with np.load(path) as file:
         try:
-            found = file[KIND]
+            found = np.asarray(file[KIND])
         except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
             found = np.zeros(0, str)
     told = found.dtype.kind == "U" and found.shape == (count,)
@@ -68,8 +68,10 @@ def refuse_one_kind(truth: NDArray[np.bool_], path: Path, key: str) -> None:
     """Refuses labels that leave nothing to compare.
 
     Raises:
-        InputError: no input that could be scored is an anomaly, or all are.
+        InputError: no input could be scored, or none that could is an anomaly, or all are.
     """
+    if not len(truth):
+        raise InputError(f"no input of {path} could be scored")
     if truth.all() or not truth.any():
         what = "an anomaly" if truth.all() else "clean"
         raise InputError(

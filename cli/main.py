@@ -7,6 +7,7 @@ Exit status: 0 done, 1 failed, 2 misused, 3 anomalies found or rows that could n
 import os
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated
 
@@ -47,6 +48,13 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     signal.default_int_handler(number, frame)
 
 
+def say_any_name() -> None:
+    """Has names of files that cannot be encoded printed with their bytes spelt out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def show_version(wanted: bool) -> None:
     """Prints the version and ends, where --version was given."""
     if wanted:
@@ -73,6 +81,7 @@ def about(
 def main() -> None:
     """Runs a command; an expected failure is one sentence on stderr and exit status 1."""
     os.environ.setdefault(*THREADS_WAIT)
+    say_any_name()
     signal.signal(signal.SIGINT, interrupt)
     try:
         app(prog_name="apd")

@@ -82,7 +82,7 @@ def recorded(run: Path) -> Plan | None:
         content = json.loads(path.read_text())
         version = content.pop("format_version")
         if version == FORMAT_VERSION:
-            return TypeAdapter(Plan).validate_python(content)
+            return TypeAdapter(Plan).validate_python(asdict(Plan(**content)))
     except FileNotFoundError:
         return None
     except OSError as error:

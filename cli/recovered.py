@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.errors import InputError
+
 if TYPE_CHECKING:
     import apd
     import toys
 
 COLUMNS_SITE = "W"
-INPUTS_SHOWN = 2048
 
 
 def toy_in(directory: Path, run: apd.Run) -> toys.Toy | None:
@@ -19,22 +20,19 @@ def toy_in(directory: Path, run: apd.Run) -> toys.Toy | None:
     from cli.plan import recorded
     from cli.targets import toy_of
 
-    plan = recorded(directory)
     try:
+        plan = recorded(directory)
         toy = toy_of(plan) if plan is not None else None
-    except toys.ToyError:
+    except (toys.ToyError, InputError):
         return None
     return toy if toy is not None and has_weights_of(run, toy) else None
 
 
 def recovery_of(run: apd.Run, toy: toys.Toy | None) -> dict[str, str] | None:
-    """How well the run found the mechanisms of its target, where that is a toy that knows them.
-
-    Activity and errors are those of trusted inputs that the components were not trained on.
-    """
+    """How well the run found the mechanisms of its target, where that is a toy that knows them."""
     if toy is None or not toy.mechanisms:
         return None
-    return {**columns_of(run), **mechanisms_of(run, toy), **use_of(run, toy)}
+    return {**columns_of(run), **mechanisms_of(run, toy)}
 
 
 def has_weights_of(run: apd.Run, toy: toys.Toy) -> bool:
@@ -76,20 +74,4 @@ def mechanisms_of(run: apd.Run, toy: toys.Toy) -> dict[str, str]:
         "distinct components": f"{best.distinct}",
         "MMCS of mechanisms": f"{best.mmcs:.4f}",
         "ML2R of mechanisms": f"{best.ml2r:.4f}",
-    }
-
-
-def use_of(run: apd.Run, toy: toys.Toy) -> dict[str, str]:
-    """What the components leave out, how many are active on an input, and how many are dead."""
-    import apd
-
-    rows = run.unseen_rows(toy.reference.numpy())[:INPUTS_SHOWN]
-    x = run.target.prepare(toy.reference[rows])
-    active = apd.recovery.active_components(run, x)
-    error = apd.recovery.sparse_error(run.target, run.components, x, active)
-    return {
-        "residual": f"{apd.recovery.faithfulness(run.target, run.components).overall:.2%}",
-        "sparse error": f"{error:.2g} of the outputs' variance",
-        "active per input": f"{float(active.sum(1).double().mean()):.3g}",
-        "dead": f"{int(apd.recovery.dead(run.components).sum())} of {run.components.count}",
     }

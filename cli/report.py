@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.errors import InputError
-from cli.flags import explained, share
+from cli.flags import ending, explained, share
 from cli.reporting import suffixed
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def readable(path: Path) -> Path:
     Raises:
         typer.BadParameter: its suffix is of none.
     """
-    if path.suffix not in SCORES:
-        raise typer.BadParameter(f"{path} does not end in {', '.join(SCORES)}")
-    return path
+    return ending(path, SCORES)
 
 
 def report(
@@ -55,8 +53,8 @@ def report(
         float | None, typer.Option(callback=share, help="The alpha they were flagged at.")
     ] = None,
     explain: Annotated[
-        str, typer.Option(help="The output they were explained for, as for `apd score`.")
-    ] = "predicted",
+        str | None, typer.Option(help="The output they were explained for, as for `apd score`.")
+    ] = None,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="They were calibrated per class.")
     ] = False,
@@ -100,11 +98,13 @@ def report(
     reporting.say_written(paths, stderr=False)
 
 
-def loaded(run: Path, output: str | int, per_class: bool) -> mad.Detector:
+def loaded(run: Path, output: str | int | None, per_class: bool) -> mad.Detector:
     """The detector of a run, as the scores were written with it."""
-    import mad
+    from cli.runs import detector_in
 
-    detector = mad.load(run).explaining(output)
+    detector = detector_in(run)
+    if output is not None:
+        detector = detector.explaining(output)
     return detector.calibrating("per-class") if per_class else detector
 
 

@@ -9,14 +9,13 @@ import sys
 import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from cli import files
 from cli.errors import InputError
-from cli.files import write_whole
+from cli.flags import ending
+from cli.packages import refuse_missing
 from cli.runs import decomposition_of
 
 if TYPE_CHECKING:
@@ -38,10 +37,7 @@ def suffixed(paths: list[Path] | None) -> list[Path]:
     Raises:
         typer.BadParameter: the suffix of one is of none.
     """
-    for path in paths or []:
-        if path.suffix not in SUFFIXES:
-            raise typer.BadParameter(f"{path} does not end in {', '.join(SUFFIXES)}")
-    return paths or []
+    return [ending(path, SUFFIXES) for path in paths or []]
 
 
 def check(paths: list[Path], *sources: Path | None) -> None:
@@ -54,18 +50,10 @@ def check(paths: list[Path], *sources: Path | None) -> None:
     Raises:
         InputError: so it is, or the page needs a package that is not installed.
     """
-    kept = {source.resolve() for source in sources if source is not None}
     for path in paths:
-        if path.is_dir():
-            raise InputError(f"{path} is a directory; a file is needed")
-        if not path.parent.is_dir():
-            raise InputError(f"there is no directory {path.parent} to write {path.name} into")
-        if path.resolve() in kept:
-            raise InputError(f"{path} is needed for something else; the report needs its own file")
-        if path.suffix == NEEDS_JINJA and find_spec("jinja2") is None:
-            raise InputError(
-                "a report as a page needs jinja2; install it with `pip install -e '.[report]'`"
-            )
+        files.check(path, *sources)
+        if path.suffix == NEEDS_JINJA:
+            refuse_missing("a report as a page", "jinja2")
 
 
 def noted(tables: Iterable[Rows], gathered: Gathered) -> Iterator[Rows]:
@@ -80,7 +68,7 @@ def compose(
     flagging: Flagging,
     detector: mad.Detector | None,
     x: dict[int, NDArray[np.generic]],
-    files: dict[str, Path | None],
+    sources: dict[str, Path | None],
     left_out: list[str],
 ) -> Report:
     """The report of gathered rows.
@@ -90,7 +78,7 @@ def compose(
         flagging: what was flagged.
         detector: what scored them, where it is at hand.
         x: what `looked_at` found, where the inputs are at hand.
-        files: what they come from, by name.
+        sources: what they come from, by name.
         left_out: what the report cannot say, a sentence each.
     """
     from cli.directions import directing
@@ -102,7 +90,7 @@ def compose(
         detector=detector,
         x=x,
         directing=undirected if detector is None else directing(decomposition_of(detector)),
-        provenance=provenance(detector, files),
+        provenance=provenance(detector, sources),
         left_out=left_out,
     )
 
@@ -121,7 +109,7 @@ def write(report: Report, paths: list[Path]) -> None:
 
     for path in paths:
         content = rendered(report, path.suffix).encode()
-        write_whole(path, lambda stream, content=content: stream.write(content))
+        files.write_whole(path, lambda stream, content=content: stream.write(content))
 
 
 def say_written(paths: list[Path], *, stderr: bool) -> None:
@@ -171,15 +159,15 @@ def picked(chunks: Iterable[NDArray[Any]], rows: list[int]) -> dict[int, NDArray
     return found
 
 
-def provenance(detector: mad.Detector | None, files: dict[str, Path | None]) -> dict[str, str]:
+def provenance(detector: mad.Detector | None, sources: dict[str, Path | None]) -> dict[str, str]:
     """Where a report comes from: files and their hashes, the detector, versions, command."""
     from importlib.metadata import version
 
-    return {
-        **{name: str(path) for name, path in files.items() if path is not None},
+    facts = {
+        **{name: str(path) for name, path in sources.items() if path is not None},
         **{
             f"{name} sha256": digest(path)
-            for name, path in files.items()
+            for name, path in sources.items()
             if path is not None and path.is_file()
         },
         **({} if detector is None else of_detector(detector)),
@@ -192,6 +180,12 @@ def provenance(detector: mad.Detector | None, files: dict[str, Path | None]) -> 
         "command": shlex.join(["apd", *sys.argv[1:]]),
         "written": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }
+    return {name: encodable(value) for name, value in facts.items()}
+
+
+def encodable(text: str) -> str:
+    """The text with what is no character, such as bytes in a file's name, spelt out."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def of_detector(detector: mad.Detector) -> dict[str, str]:

@@ -5,7 +5,6 @@ Rows come as a table at a time, and are written before the next is asked for.
 
 import csv
 import importlib
-import importlib.util
 import io
 import json
 import math
@@ -23,7 +22,6 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from cli.errors import InputError
 from cli.files import write_whole
 
 GROUP = 65_536
@@ -154,23 +152,6 @@ WRITERS: dict[str, Callable[[Iterable[Rows], BinaryIO], None]] = {
     ".npz": to_npz,
     ".parquet": to_parquet,
 }
-
-
-def check(path: Path) -> None:
-    """Refuses a file that could not be written, before any work is done for it.
-
-    Raises:
-        InputError: its directory does not exist, it is a directory, or its format needs a package
-            that is not installed.
-    """
-    if path.is_dir():
-        raise InputError(f"{path} is a directory; a file is needed")
-    if not path.parent.is_dir():
-        raise InputError(f"there is no directory {path.parent} to write {path.name} into")
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InputError(
-            "writing .parquet needs pyarrow; install it with `pip install -e '.[parquet]'`"
-        )
 
 
 def write(tables: Iterable[Rows], path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,22 @@ def unfinished(named: Path | None) -> Path:
     return run
 
 
+def named(run: Path) -> list[str]:
+    """What names a run to a command; nothing where it is found without."""
+    found = os.path.realpath(run.parent) == os.path.realpath(ROOT)
+    return [] if found else ["--run", str(run)]
+
+
+def to_resume(run: Path) -> str:
+    """The command that goes on with an unfinished run."""
+    return command("train", "--resume", "--out", str(run))
+
+
+def command(*words: str) -> str:
+    """A command line to copy."""
+    return shlex.join(["apd", *words])
+
+
 def refuse_taken(run: Path) -> None:
     """Refuses a directory that holds anything.
 
@@ -91,11 +108,27 @@ def refuse_taken(run: Path) -> None:
         return
     if is_unfinished(run):
         raise InputError(
-            f"{run} holds an unfinished run; go on with it by `apd train --resume --out {run}`, "
+            f"{run} holds an unfinished run; go on with it by `{to_resume(run)}`, "
             "or choose another --out"
         )
     what = "a finished run" if is_ready(run) else "something other than a run"
     raise InputError(f"{run} already holds {what}; choose another --out")
+
+
+def detector_in(run: Path) -> mad.Detector:
+    """The detector of a finished run.
+
+    Raises:
+        InputError: the run is not there, or not finished.
+        mad.MadError: it is damaged.
+    """
+    import mad
+
+    if is_unfinished(run):
+        raise InputError(f"{run} is not finished; go on with it by `{to_resume(run)}`")
+    if not is_ready(run):
+        raise InputError(f"there is no finished run in {run}")
+    return mad.load(run)
 
 
 def decomposition_of(detector: mad.Detector) -> apd.Run:

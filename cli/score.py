@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli import files
 from cli.closing import report
 from cli.errors import InputError
 from cli.files import STDOUT
-from cli.flags import explained, flagging, share
+from cli.flags import ending, explained, flagging, share
+from cli.packages import refuse_missing
 from cli.reporting import suffixed
 from cli.scoring import opened, scored
 from cli.speech import Json, Quiet, put
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mad.reports import Flagging
 
 ANOMALIES = 3
+PARQUET = ".parquet"
 
 
 def written(path: Path) -> Path:
@@ -31,11 +34,7 @@ def written(path: Path) -> Path:
     """
     from cli.rows import WRITERS
 
-    if path != STDOUT and path.suffix not in WRITERS:
-        raise typer.BadParameter(
-            f"{path} does not end in {', '.join(WRITERS)} (or be '-' for CSV on stdout)"
-        )
-    return path
+    return path if path == STDOUT else ending(path, WRITERS)
 
 
 def score(
@@ -75,8 +74,12 @@ def score(
         typer.Option("--per-class", help="Calibrate within every predicted class large enough."),
     ] = False,
     explain: Annotated[
-        str, typer.Option(help="The output whose reasons count: predicted, all or an index.")
-    ] = "predicted",
+        str | None,
+        typer.Option(
+            help="The output whose reasons count: predicted, all or an index.  "
+            "[default: the run's own, which is predicted]"
+        ),
+    ] = None,
     reports: Annotated[
         list[Path] | None,
         typer.Option(
@@ -108,11 +111,13 @@ def score(
     if json and out == STDOUT:
         raise typer.BadParameter("--json and --out - both take stdout; give one")
     if out != STDOUT:
-        refuse_output(out, inputs)
+        files.check(out, inputs)
+    if out.suffix == PARQUET:
+        refuse_missing("writing .parquet", "pyarrow")
     paths = reports or []
     reporting.check(paths, out, inputs)
     run, detector, count, chunks = opened(run, inputs, key)
-    if output != "predicted":
+    if output is not None:
         detector = detector.explaining(output)
     if per_class:
         detector = detector.calibrating("per-class")
@@ -127,9 +132,9 @@ def score(
     if json:
         put({"run": str(run), "written": str(out), **summary.told()})
     if paths:
-        files = {"scores": None if out == STDOUT else out, "inputs": inputs, "run": run}
+        sources = {"scores": None if out == STDOUT else out, "inputs": inputs, "run": run}
         x = reporting.looked_at(gathered, detector, inputs, key)
-        made = reporting.compose(gathered, flagging_of(summary), detector, x, files, [])
+        made = reporting.compose(gathered, flagging_of(summary), detector, x, sources, [])
         reporting.write(made, paths)
         reporting.say_written(paths, stderr=out == STDOUT)
     if fail_on_anomaly:
@@ -155,16 +160,3 @@ def flagging_of(summary: Summary) -> Flagging:
 
     fdr = summary.fdr if isinstance(summary, Discoveries) else None
     return Flagging(alpha=summary.alpha, fdr=fdr)
-
-
-def refuse_output(out: Path, inputs: Path) -> None:
-    """Refuses a file that cannot be written or that would overwrite the inputs, before any work.
-
-    Raises:
-        InputError: so it is.
-    """
-    if out.exists() and inputs.exists() and out.samefile(inputs):
-        raise InputError(f"{out} holds the inputs, which the scores would overwrite")
-    from cli.rows import check
-
-    check(out)

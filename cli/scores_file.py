@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import importlib
-import importlib.util
 import json
 import zipfile
 import zlib
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cli.errors import InputError, reason
+from cli.packages import refuse_missing
 
 ROWS_AT_ONCE = 4096
 NEEDED = ("index", "score_bits", "p_value", "flagged", "prediction", "status")
@@ -30,7 +30,7 @@ BLANK = ("", None)
 Columns = dict[str, NDArray[Any]]
 DAMAGED = (
     *(ValueError, TypeError, LookupError, OverflowError, EOFError),
-    *(csv.Error, zipfile.BadZipFile, zlib.error),
+    *(csv.Error, zipfile.BadZipFile, zlib.error, RecursionError),
 )
 
 T = TypeVar("T")
@@ -42,18 +42,21 @@ def read(path: Path) -> Iterator[Columns]:
     Raises:
         InputError: it is not there, is damaged, or was not written by `apd score`.
     """
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise InputError(
-            "reading .parquet needs pyarrow; install it with `pip install -e '.[parquet]'`"
-        )
+    if path.suffix == ".parquet":
+        refuse_missing("reading .parquet", "pyarrow")
     found = False
     try:
         for raw in READERS[path.suffix](path):
-            missing = [name for name in NEEDED if name not in raw]
+            needed = (*NEEDED, *(f"{name}_bits" for name in raw if is_component(name)))
+            missing = [name for name in needed if name not in raw]
             if missing:
                 raise InputError(f"{path} has no column {missing[0]}, so it is no scores file")
-            found = True
-            yield {name: typed(name, values) for name, values in raw.items()}
+            table = {name: typed(name, values) for name, values in raw.items()}
+            if len({len(column) for column in table.values()}) > 1:
+                raise ValueError("columns differ in length")
+            if len(table["index"]):
+                found = True
+                yield table
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}") from error
     except OSError as error:
@@ -70,9 +73,14 @@ def typed(name: str, values: Iterable[Any]) -> NDArray[Any]:
         return np.array([str(value) for value in values])
     if name == "flagged":
         return np.array([TRUTHS[str(value).lower()] for value in values])
-    if name in ("index", "prediction") or name.removeprefix("component_").isdecimal():
+    if name in ("index", "prediction") or is_component(name):
         return np.array([-1 if value in BLANK else int(value) for value in values], np.int64)
     return np.array([np.nan if value in BLANK else float(value) for value in values], np.float64)
+
+
+def is_component(name: str) -> bool:
+    """Whether a column names components, the most surprising first, the second, and so on."""
+    return name.removeprefix("component_").isdecimal()
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:
@@ -84,7 +92,7 @@ def batches(items: Iterable[T]) -> Iterator[list[T]]:
 
 def from_csv(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
     """Tables of strings."""
-    with path.open(newline="", encoding="utf-8") as stream:
+    with path.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.reader(stream, strict=True)
         names = next(reader, [])
         for rows in batches(reader):
@@ -93,7 +101,7 @@ def from_csv(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
 
 def from_jsonl(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
     """Tables of what JSON holds."""
-    with path.open(encoding="utf-8") as stream:
+    with path.open(encoding="utf-8-sig") as stream:
         for lines in batches(stream):
             rows = [json.loads(line) for line in lines]
             yield {name: [row[name] for row in rows] for name in rows[0]}

@@ -46,8 +46,6 @@ def opened(named: Path | None, path: Path, key: str | None) -> Opened:
     from cli.named import taken
 
     arrays(path)
-    import apd
-    import mad
     from cli import runs
 
     try:
@@ -55,8 +53,9 @@ def opened(named: Path | None, path: Path, key: str | None) -> Opened:
     except InputError:
         look(path, key)  # what is wrong with the file comes first
         raise
-    found = taken(path, key, apd.load(run).target)
-    return Opened(run, mad.load(run), found.count, found.chunks)
+    detector = runs.detector_in(run)
+    found = taken(path, key, runs.decomposition_of(detector).target)
+    return Opened(run, detector, found.count, found.chunks)
 
 
 def scored(

@@ -10,6 +10,7 @@ import typer
 
 from cli.errors import InputError
 from cli.flags import ALPHA, share
+from cli.packages import refuse_missing
 from cli.speech import Quiet
 
 NEEDED = ("fastapi", "uvicorn", "prometheus_client")
@@ -35,17 +36,16 @@ def serve(
 
     Example: apd serve runs/mine --port 8000
     """
-    refuse_missing()
+    refuse_missing("serving", *NEEDED)
     import uvicorn
 
-    import mad
     from cli import runs
     from cli.console import say, screen
     from cli.service import service
     from cli.summary import say_too_fine
 
     run = run or runs.newest_ready()
-    detector = mad.load(run)
+    detector = runs.detector_in(run)
     say_too_fine(alpha, detector.finest_alpha)
     server = uvicorn.Server(uvicorn.Config(service(detector, alpha), log_level="warning"))
     with bound(host, port) as listening:
@@ -66,18 +66,3 @@ def bound(host: str, port: int) -> socket.socket:
     except OSError as error:
         why = str(error.strerror).partition(" (")[0]
         raise InputError(f"nothing can listen at {host}:{port}: {why}") from error
-
-
-def refuse_missing() -> None:
-    """Refuses to begin without what serves.
-
-    Raises:
-        InputError: a package is not installed.
-    """
-    from importlib.util import find_spec
-
-    missing = [name.replace("_", "-") for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"serving needs {' and '.join(missing)}; install it with `pip install -e '.[serve]'`"
-        )

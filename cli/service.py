@@ -65,6 +65,7 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
             "status": "ok",
             "decomposition": run.fingerprint,
             "input_shape": list(run.input_shape),
+            "inputs": {part.name: list(part.shape) for part in run.target.graph.parts},
             "alpha": alpha,
             "smallest_p_value": detector.finest_alpha,
         }

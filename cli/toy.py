@@ -29,6 +29,7 @@ def toy(
     """
     import toys
     from cli.console import facts, say, screen
+    from cli.runs import command
 
     if name not in toys.TOYS:
         raise typer.BadParameter(
@@ -47,4 +48,4 @@ def toy(
     if made.planted is not None:
         rows["planted"] = f"mechanism {made.planted}, which no trusted input exercises"
     facts(console, rows)
-    say(console, f"Next: apd train {out}", "bold")
+    say(console, f"Next: {command('train', str(out))}", "bold")

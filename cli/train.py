@@ -110,9 +110,10 @@ def train(
     if plan.target is None and (plan.reference or plan.weights or plan.key):
         raise InputError("a reference, weights or a key need a target: apd train TARGET ...")
     if dry_run:
-        from cli.dry_run import say_what_it_takes
+        from cli.dry_run import say, told, tried
 
-        say_what_it_takes(plan, trust=trust)
+        found = tried(plan, trust=trust)
+        put(told(found)) if json else say(found)
         return
     run = run or runs.fresh(plan.name)
     if not resume:
@@ -134,6 +135,10 @@ def configured(config: Path | None, target: str | None) -> tuple[Plan, Path | No
     if path is None:
         return Plan(), None
     plan, out = from_file(settings.read(path))
+    if plan != Plan():
+        from cli.console import say, screen
+
+        say(screen(), f"Settings are those of {path} where none are given.")
     if target is None and plan.target is None:
         raise InputError(f"{path} names no target; give one: apd train TARGET")
     return plan, out
@@ -145,13 +150,17 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
     Raises:
         InputError: there is none, or it is finished.
     """
-    run = runs.unfinished(out)
+    path = settings.find(config, target)
+    configured_out = from_file(settings.read(path))[1] if path is not None else None
+    if configured_out is not None and not runs.is_unfinished(configured_out):
+        configured_out = None
+    run = runs.unfinished(out or configured_out)
     plan = recorded(run)
     if plan is not None and config is not None:
         return run, plan.over({}, settings.read(config).decomposition)
     if plan is not None:
         return run, plan
-    if target is None and settings.find(config, target) is None:
+    if target is None and path is None:
         raise InputError(f"{run} has no {RECORD}; give the target it was begun with again")
     return run, configured(config, target)[0]
 
@@ -186,10 +195,11 @@ def work(
         decomposition = decomposed(plan, material, run)
         detector = fitted(decomposition, material, run)
     except KeyboardInterrupt:
-        say(alerts(), f"apd: interrupted; {how_to_go_on(run)}.")
+        say(alerts(), f"apd: interrupted; {how_to_go_on(run, trust=trust)}.")
         raise typer.Exit(INTERRUPTED) from None
     summarise(decomposition, detector, run, time.monotonic() - began)
-    say(console, f"Next: apd score {to_score(plan, material)}", "bold")
+    score = runs.command("score", to_score(plan, material), *runs.named(run))
+    say(console, f"Next: {score}", "bold")
     return decomposition, detector
 
 
@@ -200,8 +210,8 @@ def to_score(plan: Plan, material: Material) -> str:
     return os.path.relpath(Path(plan.target) / "inputs.npz") if material.toy else "INPUTS.npz"
 
 
-def how_to_go_on(run: Path) -> str:
+def how_to_go_on(run: Path, *, trust: bool) -> str:
     """What a person can do about an interrupted run."""
     if (run / RECORD).is_file():
-        return f"go on with `apd train --resume --out {run}`"
+        return f"go on with `{runs.to_resume(run)}{' --trust' if trust else ''}`"
     return "nothing was begun, so there is nothing to resume"

@@ -26,8 +26,6 @@ def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
     from cli.targets import device_of
 
     config = apd.Config.of(dict(plan.decomposition))
-    if apd.is_run(run):
-        return apd.load(run)
     refuse_small(len(material.reference), config)
     device = device_of(plan.device)
     with progress("training", config.steps, "steps") as report:

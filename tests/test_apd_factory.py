@@ -32,9 +32,10 @@ def package(tmp_path, monkeypatch):
     (tmp_path / "somebodys.py").write_text(SOURCE)
     (tmp_path / "unparsable.py").write_text("def net(:\n")
     (tmp_path / "failing.py").write_text("raise RuntimeError('no licence')\n")
+    (tmp_path / "script.py").write_text("raise SystemExit(2)\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for name in ("somebodys", "unparsable", "failing"):
+    for name in ("somebodys", "unparsable", "failing", "script"):
         sys.modules.pop(name, None)
 
 
@@ -67,6 +68,7 @@ def test_without_weights_the_factorys_own_are_kept():
         ("somebodys:LATER", "somebodys:LATER failed: .*NoneType"),
         ("unparsable:net", "unparsable"),
         ("failing:net", "failing:net.*no licence"),
+        ("script:net", r"script:net.*cannot be imported: it exits \(2\)"),
     ],
 )
 def test_what_is_no_factory_is_refused_by_name(name, said):

@@ -608,13 +608,20 @@ def test_components_that_are_no_numbers_are_not_kept(halfway):
     assert path.read_bytes() == before
 
 
-def test_a_directory_with_a_run_is_refused_before_training(small_run, tmp_path):
+def test_a_finished_run_is_read_and_one_of_something_else_is_refused_before_training(
+    small_run, tmp_path
+):
     run, _x = small_run
-    run.save(tmp_path / "run")
     seen = []
-    with pytest.raises(RunError, match="already holds a run"):
-        resume(tmp_path / "run", seen)
-    assert seen == []
+    done = resume(tmp_path / "done", seen)
+    steps = len(seen)
+    again = resume(tmp_path / "done", seen)
+    assert len(seen) == steps > 0
+    assert again.fingerprint == done.fingerprint
+    run.save(tmp_path / "other")
+    with pytest.raises(RunError, match="other can only go on with the same reference as before"):
+        resume(tmp_path / "other", seen)
+    assert len(seen) == steps
 
 
 def test_a_directory_that_cannot_be_is_refused_before_training(tmp_path):

@@ -69,12 +69,15 @@ def test_failed_attacks_and_other_tables_are_not_kept(rows):
 
 def test_a_victim_asked_again_takes_its_own_place(rows):
     again = [{**row, "auroc": 1.0} for row in rows if row["attack"] == "warp"]
-    found = published.added(rows, again)
-    assert len(found) == len(rows)
-    assert [row["auroc"] for row in found if row["attack"] == "warp"] == [1.0] * len(again)
-    assert [r for r in found if r["attack"] == "patch"] == [
-        r for r in rows if r["attack"] == "patch"
-    ]
+    kept = published.worth_keeping(rows)
+    found = published.added(kept, again)
+    assert len(found) == len(kept)
+    new = [row["auroc"] for row in found if row["attack"] == "warp"]
+    assert new == [1.0] * len(published.worth_keeping(again))
+    others = [row for row in kept if row["attack"] == "patch"]
+    assert [row for row in found if row["attack"] == "patch"] == others
+    lost = [{**row, "success": 0.1, "score": "none"} for row in again[:1]]
+    assert published.added(kept, lost) == others
 
 
 def test_a_cell_is_the_mean_over_victims_and_the_worst_is_one_of_them(rows):

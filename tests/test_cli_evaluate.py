@@ -1,6 +1,7 @@
 """`apd evaluate`: scikit-learn's metrics of the detector's bits, and baselines beside them."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -110,6 +111,18 @@ def test_kinds_of_inputs_are_told_apart(evaluate, saved):
         code, out, _ = evaluate(file="kinds.npz")
         assert code == 0
         assert "flagged, " not in out
+    np.savez(directory / "kinds.npz", x=x, is_anomaly=odd)
+    with zipfile.ZipFile(directory / "kinds.npz", "a") as file:
+        file.writestr("kind", "no array")
+    assert evaluate(file="kinds.npz")[0] == 0
+
+
+def test_where_nothing_can_be_scored_it_says_so(evaluate, saved):
+    directory, _, x, odd = saved
+    np.savez(directory / "lost.npz", x=np.full_like(x, np.nan), is_anomaly=odd)
+    code, _, err = evaluate(file="lost.npz")
+    assert code == 1
+    assert_one_sentence(err, "no input of lost.npz could be scored")
 
 
 @pytest.mark.parametrize(("width", "metrics"), [(40, 1), (50, 2), (80, 5), (200, 5)])

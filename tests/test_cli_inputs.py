@@ -44,6 +44,18 @@ def plain_npy(path):
         np.save(stream, X)
 
 
+def header_of(shape: str):
+    """A file whose array says to have a shape that it has not."""
+
+    def write(path):
+        said = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}"
+        header = said.ljust(117).encode() + b"\n"
+        with zipfile.ZipFile(path, "w") as file:
+            file.writestr("x.npy", b"\x93NUMPY\x01\x00\x76\x00" + header + bytes(8))
+
+    return write
+
+
 class Bomb:
     def __reduce__(self):
         return (exec, ("raise SystemExit('unpickled')",))
@@ -80,6 +92,9 @@ BAD = {
     "objects": (lambda path: save(path, x=np.array([Bomb()])), "never unpickled"),
     "no arrays": (lambda path: save(path), "no arrays"),
     "several keys": (lambda path: save(path, first=X, second=X), "first, second"),
+    "negative size": (header_of("(-1, -1)"), "damaged"),
+    "more than is there": (header_of("(1000000000000, 64)"), "damaged"),
+    "no header": (header_of("((("), "damaged"),
     "not an array": (foreign_member, "other than an array"),
     "empty array": (lambda path: save(path, x=X[:0]), "empty"),
     "no features": (lambda path: save(path, x=X[:, :0]), "empty"),

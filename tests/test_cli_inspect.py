@@ -60,12 +60,7 @@ def test_the_truth_is_said_to_be_recovered(gated, tmp_path):
         "distinct components": "4",
         "MMCS of mechanisms": "1.0000",
         "ML2R of mechanisms": "1.0000",
-        "residual": "0.00%",
-        "sparse error": found["sparse error"],
-        "active per input": "2",
-        "dead": "3 of 7",
     }
-    assert float(found["sparse error"].split()[0]) < 0.01
 
 
 def test_mechanisms_in_one_component_are_not(gated, tmp_path):

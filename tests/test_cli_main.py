@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from cli import console, errors, main
 
@@ -144,6 +145,7 @@ def test_version(tmp_path):
         (OSError(28, "No space left on device", "f.csv"), "f.csv: No space left on device."),
         (OSError("odd"), "odd."),
         (MemoryError(), "there is not enough memory."),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to"), "there is not enough memory."),
     ],
 )
 def test_expected_failures_become_sentences(error, said):
@@ -151,8 +153,17 @@ def test_expected_failures_become_sentences(error, said):
     assert errors.sentence(error) == said
 
 
+@pytest.mark.parametrize("count", [2**45, 2**62])
+def test_more_numbers_than_memory_holds_are_an_expected_failure(count):
+    with pytest.raises(RuntimeError) as caught:
+        torch.zeros(count, dtype=torch.float64)
+    assert errors.is_expected(caught.value)
+    assert errors.sentence(caught.value) == "there is not enough memory."
+
+
 def test_a_bug_is_not_an_expected_failure():
     assert not errors.is_expected(ValueError("a bug"))
+    assert not errors.is_expected(RuntimeError("a bug"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`apd train` and `apd score` on networks people bring: several inputs, tokens, .pt2, bad ones."""
 
+import json
 import sys
 
 import numpy as np
@@ -257,6 +258,11 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(mine, here):
     assert "256 inputs" in out
     assert "MB beside Python and torch" in out
     assert "for 5,000 steps" in out
+    code, out, err = here("train", *arguments, "--dry-run", "--json")
+    assert (code, err) == (0, "")
+    said = json.loads(out)
+    assert (said["parameters"], said["components"], said["rank"]) == (45, 9, 2)
+    assert said["seconds"] == said["steps"] * said["step_s"] > 0
     after = [path.name for path in mine.iterdir() if path.name != "__pycache__"]
     assert sorted(after) == before
 

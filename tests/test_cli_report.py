@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -198,6 +199,54 @@ def test_damaged_and_missing_files_are_refused(name, content, here, tmp_path):
     assert_one_sentence(here("report", name)[2], name)
 
 
+COLUMNS = {
+    "index": [0, 1],
+    "score_bits": [1.0, 2.0],
+    "p_value": [0.5, 0.1],
+    "flagged": [False, False],
+    "prediction": [3, 4],
+    "status": ["ok", "ok"],
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"index": [0]}, "damaged"),
+        ({name: [] for name in COLUMNS}, "holds no scores"),
+        ({"component_1": [2, 2]}, "no column component_1_bits"),
+    ],
+)
+def test_columns_that_do_not_belong_together_are_refused(changed, said, here, tmp_path):
+    np.savez(tmp_path / "here" / "s.npz", **COLUMNS)
+    assert here("report", "s.npz")[0] == 0
+    np.savez(tmp_path / "here" / "s.npz", **{**COLUMNS, **changed})
+    assert_one_sentence(here("report", "s.npz")[2], "s.npz", said)
+
+
+def test_json_too_deep_to_read_is_damage(here, tmp_path):
+    (tmp_path / "here" / "s.jsonl").write_text("[" * 100_000)
+    assert_one_sentence(here("report", "s.jsonl")[2], "s.jsonl", "damaged")
+
+
+def test_a_file_that_went_through_a_spreadsheet_is_read(here, tmp_path):
+    path = tmp_path / "here" / "scores.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert here("report", "scores.csv")[0] == 0
+
+
+def test_scores_explained_as_their_run_does_are_reported_without_saying_so(here, tmp_path):
+    directory = tmp_path / "here"
+    mad.load(directory / "run").explaining(3).save(directory / "run")
+    assert here("score", ODD, "--run", "run", "--out", "third.csv")[0] == 0
+    assert here("score", ODD, "--run", "run", "--out", "same.csv", "--explain", "3")[0] == 0
+    assert (directory / "third.csv").read_bytes() == (directory / "same.csv").read_bytes()
+    arguments = ("--run", "run", "--inputs", ODD, "--out", "r.json")
+    assert here("report", "third.csv", *arguments)[0] == 0
+    assert here("score", ODD, "--run", "run", "--out", "own.csv", "--explain", "predicted")[0] == 0
+    assert (directory / "third.csv").read_bytes() != (directory / "own.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -222,17 +271,40 @@ def test_reports_never_overwrite_what_is_read_or_written(here, tmp_path):
         shutil.copy(tmp_path / "here" / ODD, tmp_path / "here" / name)
         code, _, err = here("score", name, "--run", "run", "--report", name)
         assert code == 1
-        assert_one_sentence(err, name, "its own file")
+        assert_one_sentence(err, name, "needed for something else")
+
+
+@pytest.mark.parametrize("name", ["run.json", "train.json"])
+def test_reports_never_overwrite_a_run(name, here, tmp_path):
+    before = (tmp_path / "here" / "run" / name).read_bytes()
+    for arguments in (
+        ["score", ODD, "--run", "run", "--report"],
+        ["report", "scores.csv", "--out"],
+    ):
+        code, _, err = here(*arguments, f"run/{name}")
+        assert code == 1
+        assert_one_sentence(err, name, "part of a run")
+    assert (tmp_path / "here" / "run" / name).read_bytes() == before
+
+
+def test_names_in_no_encoding_are_reported(here, tmp_path):
+    odd = os.fsdecode(b"caf\xe9.npz")
+    shutil.copy(tmp_path / "here" / ODD, tmp_path / "here" / odd)
+    reports = [part for suffix in RENDERERS for part in ("--report", f"odd{suffix}")]
+    done = apd("score", odd, "--run", "run", *reports, cwd=tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    facts = {fact.name: fact.value for fact in report_in(tmp_path / "here/odd.json").provenance}
+    assert facts["inputs"] == r"caf\udce9.npz"
 
 
 def test_a_page_without_jinja_is_refused_before_scoring(here, monkeypatch, tmp_path):
     find = importlib.util.find_spec
     monkeypatch.setattr(
-        "cli.reporting.find_spec", lambda name: None if name == "jinja2" else find(name)
+        "importlib.util.find_spec", lambda name: None if name == "jinja2" else find(name)
     )
     code, _, err = here("score", ODD, "--run", "run", "--out", "s.csv", "--report", "x.html")
     assert code == 1
-    assert_one_sentence(err, "jinja2", ".[report]")
+    assert_one_sentence(err, "pip install jinja2")
     assert not (tmp_path / "here" / "s.csv").exists()
     assert here("report", "scores.csv", "--out", "x.md")[0] == 0
 

@@ -236,7 +236,7 @@ def test_parquet_without_pyarrow_is_refused_before_scoring(here, tmp_path, monke
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, _, err = here("score", "inputs.npz", "--out", "scores.parquet")
     assert code == 1
-    assert_one_sentence(err, "pyarrow", ".[parquet]")
+    assert_one_sentence(err, "pip install pyarrow")
 
 
 def test_rows_on_stdout_and_everything_else_on_stderr(trained, tmp_path):
@@ -416,7 +416,7 @@ def test_another_output_can_be_explained(output, here, tmp_path, trained):
         (["inputs.npz", "--run", "nowhere"], "nowhere"),
         (["inputs.npz", "--run", "."], "no finished run"),
         (["inputs.npz", "--out", "nowhere/scores.csv"], "nowhere"),
-        (["inputs.npz", "--out", "inputs.npz"], "overwrite"),
+        (["inputs.npz", "--out", "inputs.npz"], "needed for something else"),
         (["inputs.npz", "--out", "folder.csv"], "directory"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

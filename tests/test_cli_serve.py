@@ -214,7 +214,7 @@ def test_what_is_not_installed_is_named(tmp_path, monkeypatch, capsys):
     )
     code, _, err = call(monkeypatch, capsys, tmp_path, "serve", "runs/mine")
     assert code == 1
-    assert_one_sentence(err, "uvicorn", ".[serve]")
+    assert_one_sentence(err, "uvicorn", "pip install uvicorn")
 
 
 def test_a_run_that_is_not_there_is_refused(tmp_path, monkeypatch, capsys):

@@ -123,6 +123,28 @@ def test_an_interrupted_run_says_how_to_go_on(digits, tmp_path, here):
     assert_one_sentence(err, "give the target")
 
 
+def test_components_without_a_detector_go_on_only_as_they_were_begun(digits, here, tmp_path):
+    assert here("train", digits, "--steps", "4", "--out", "my run")[0] == 0
+    (tmp_path / "my run/detector.safetensors").unlink()
+    code, _, err = here("score", digits / "inputs.npz", "--run", "my run")
+    assert code == 1
+    assert_one_sentence(err, "my run is not finished", "`apd train --resume --out 'my run'`")
+    for other in (["--steps", "5"], ["--seed", "1"]):
+        code, _, err = here("train", "--resume", "--out", "my run", *other)
+        assert code == 1
+        assert_one_sentence(err, f"the same setting '{other[0].strip('-')}'")
+    assert "detector.safetensors" not in names(tmp_path / "my run")
+    code, out, _ = here("train", "--resume", "--out", "my run")
+    assert code == 0
+    assert "inputs.npz --run 'my run'" in out
+    assert "detector.safetensors" in names(tmp_path / "my run")
+
+
+def test_what_is_found_without_being_named_is_not_named(digits, here):
+    _, out, _ = here("train", digits, "--steps", "2", "--out", "runs/mine")
+    assert "--run" not in out
+
+
 def test_what_came_of_it_as_json_and_not_at_all(digits, here, tmp_path):
     code, out, err = here("train", digits, "--steps", "2", "--out", "told", "--json")
     assert (code, err) == (0, "")
@@ -200,7 +222,8 @@ def test_a_factory_with_flags_over_file_over_defaults(mine, here):
     code, out, err = here("train", "--steps", "60")
     assert code == 0
     assert_one_sentence(err, "nothing can be flagged at alpha 0.01", "99 calibration inputs")
-    assert "apd score INPUTS.npz" in out
+    assert "apd score INPUTS.npz --run from-file" in out
+    assert "Settings are those of apd.toml" in out
     config = json.loads((mine / "from-file/run.json").read_text())["config"]
     assert [config[name] for name in ("steps", "components", "loss", "rank")] == [60, 4, "kl", 1]
     assert plan.recorded(mine / "from-file") == plan.Plan(
@@ -209,6 +232,19 @@ def test_a_factory_with_flags_over_file_over_defaults(mine, here):
         weights=str(mine / "w.safetensors"),
         decomposition={"steps": 60, "components": 4, "loss": "kl"},
     )
+
+
+def test_the_directory_that_the_settings_name_is_gone_on_with(mine, here):
+    (mine / "apd.toml").write_text(
+        '[train]\ntarget = "mine:small"\nreference = "ref.npz"\nweights = "w.safetensors"\n'
+        'out = "from-file"\n'
+        "[decomposition]\nsteps = 2\ncomponents = 4\n"
+    )
+    assert here("train")[0] == 0
+    (mine / "from-file/detector.safetensors").unlink()
+    assert here("train", "--resume")[0] == 0
+    assert (mine / "from-file/detector.safetensors").is_file()
+    assert_one_sentence(here("train", "--resume")[2], "no unfinished run under ./runs")
 
 
 def test_a_factory_without_weights_is_said_to_be_as_made(mine, here):

@@ -29,17 +29,22 @@ def load_factory(name: str, weights: Path | None) -> nn.Module:
     path, _, attribute = name.partition(":")
     try:
         factory = getattr(importlib.import_module(path), attribute)
-    except Exception as error:
-        raise TargetError(f"{name!r} cannot be imported: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise TargetError(f"{name!r} cannot be imported: {what(error)}") from error
     try:
         module = factory()
-    except Exception as error:
-        raise TargetError(f"{name} failed: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise TargetError(f"{name} failed: {what(error)}") from error
     if not isinstance(module, nn.Module):
         raise TargetError(f"{name} returned {type(module).__name__}; a torch.nn.Module is needed")
     if weights is not None:
         load_weights(module, weights)
     return module
+
+
+def what(error: BaseException) -> str:
+    """An error of somebody else's code in words."""
+    return f"it exits ({error})" if isinstance(error, SystemExit) else str(error)
 
 
 def load_weights(module: nn.Module, weights: Path) -> None:

@@ -30,7 +30,7 @@ try:
     from inspect_ai.solver import TaskState
 except ImportError as error:
     raise ImportError(
-        "mad.adapters.inspect_ai needs inspect-ai; install it with `pip install -e '.[inspect]'`"
+        "mad.adapters.inspect_ai needs inspect-ai; install it with `pip install inspect-ai`"
     ) from error
 
 KEY = "x"

@@ -19,9 +19,7 @@ from mad.detector import Detector
 try:
     from pyod.models.base import BaseDetector
 except ImportError as error:
-    raise ImportError(
-        "mad.adapters.pyod needs pyod; install it with `pip install -e '.[pyod]'`"
-    ) from error
+    raise ImportError("mad.adapters.pyod needs pyod; install it with `pip install pyod`") from error
 
 
 class MechanisticDetector(BaseDetector):
