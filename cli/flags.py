@@ -69,7 +69,7 @@ def flagging(
     return Summary(ALPHA if alpha is None else alpha)
 
 
-def of_a_day(alarms: float, inputs: float) -> float:
+def of_a_day(alarms: float, inputs: float, calibration: str = "pooled") -> float:
     """The alpha of an alarm budget.
 
     Raises:
@@ -79,7 +79,7 @@ def of_a_day(alarms: float, inputs: float) -> float:
     from mad.calibration import alpha_for
 
     try:
-        alpha = alpha_for(alarms, inputs)
+        alpha = alpha_for(alarms, inputs, calibration)
     except NoBudget as error:
         raise typer.BadParameter(str(error)) from error
     share(alpha)

@@ -12,7 +12,7 @@ from cli import files
 from cli.closing import report
 from cli.errors import InputError
 from cli.files import STDOUT
-from cli.flags import ending, explained, flagging, share
+from cli.flags import ending, explained, flagging, of_a_day, share
 from cli.packages import refuse_missing
 from cli.reporting import suffixed
 from cli.scoring import opened, scored
@@ -104,6 +104,7 @@ def score(
     Example: apd score inputs.npz --alpha 0.01 --out scores.jsonl --fail-on-anomaly
     """
     from cli import reporting, rows
+    from mad.calibration import name_of
     from mad.reports import Gathered
 
     output = explained(explain)
@@ -121,6 +122,8 @@ def score(
         detector = detector.explaining(output)
     if per_class:
         detector = detector.calibrating("per-class")
+    if alarms_per_day is not None and inputs_per_day is not None:
+        summary.alpha = of_a_day(alarms_per_day, inputs_per_day, name_of(detector.calibration))
     gathered = Gathered(detector.calibration)
     with closing(scored(detector, chunks, count, summary)) as tables:
         passed = reporting.noted(tables, gathered) if paths else tables

@@ -170,7 +170,9 @@ class Discoveries(Summary):
         Args:
             finest: the smallest p-value there can be.
         """
-        fewest = ceil(self.scored * finest / self.fdr)
+        from mad.calibration import fewest_discoveries
+
+        fewest = fewest_discoveries(self.scored, finest, self.fdr)
         if self.flagged or fewest <= 1:
             return None
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,7 +21,7 @@ class CalibrationWarning(UserWarning):
     """Inputs cannot be flagged at the level asked for, however surprising they are."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration(ABC):
     """The scores of calibration inputs, and which of them an input's p-value rests on.
 
@@ -60,7 +61,12 @@ class Calibration(ABC):
             p[rows] = 1 / (len(scores) + 1)
         return p
 
-    def flagged_at_most(self, alpha: float) -> float:
+    @abstractmethod
+    def exchangeable(self, prediction: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+        """Which inputs, if clean, are exchangeable with those that their p-value rests on."""
+
+    @classmethod
+    def flagged_at_most(cls, alpha: float) -> float:
         """The share of all inputs exchangeable with the calibration's flagged at alpha, at most."""
         return alpha
 
@@ -84,7 +90,11 @@ class Pooled(Calibration):
         self, prediction: Int[np.ndarray, "n"]
     ) -> Iterator[tuple[Bool[np.ndarray, "n"], Float[np.ndarray, "_"]]]:
         """All inputs, on all scores."""
-        yield np.ones(len(prediction), dtype=bool), self.bits
+        yield self.exchangeable(prediction), self.bits
+
+    def exchangeable(self, prediction: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+        """All of them."""
+        return np.ones(len(prediction), dtype=bool)
 
 
 class PerClass(Calibration):
@@ -106,7 +116,12 @@ class PerClass(Calibration):
         classes, counts = np.unique(self.prediction, return_counts=True)
         return classes[counts >= FEWEST_CALIBRATION]
 
-    def flagged_at_most(self, alpha: float) -> float:
+    def exchangeable(self, prediction: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+        """Those of classes with calibration inputs enough."""
+        return np.isin(prediction, self.large)
+
+    @classmethod
+    def flagged_at_most(cls, alpha: float) -> float:
         """Twice alpha: another class may yet be predicted, of which there was no input."""
         return 2 * alpha
 
@@ -114,10 +129,9 @@ class PerClass(Calibration):
         self, prediction: Int[np.ndarray, "n"]
     ) -> Iterator[tuple[Bool[np.ndarray, "n"], Float[np.ndarray, "_"]]]:
         """The inputs of every class on its own scores, and those of small classes on all scores."""
-        large = self.large
-        for k in np.intersect1d(large, prediction):
+        for k in np.intersect1d(self.large, prediction):
             yield prediction == k, self.bits[self.prediction == k]
-        others = ~np.isin(prediction, large)
+        others = ~self.exchangeable(prediction)
         if others.any():
             yield others, self.bits
 
@@ -159,18 +173,43 @@ def conformal_p_values(
     return np.where(np.isnan(bits), np.nan, (1 + at_least) / (len(calibration) + 1))
 
 
-def alpha_for(alarms_per_day: float | int, inputs_per_day: float | int) -> float:
+def attainable(m: int, alpha: float) -> int:
+    """How many of the p-values 1 / (m + 1), ..., m / (m + 1) and 1 an input is flagged at."""
+    return int((np.arange(1, m + 2) / (m + 1) <= alpha).sum())
+
+
+def alpha_for(
+    alarms_per_day: float | int, inputs_per_day: float | int, calibration: str = "pooled"
+) -> float:
     """The alpha at which trusted inputs raise so many alarms a day, at most and on average.
 
+    Args:
+        alarms_per_day: how many are welcome.
+        inputs_per_day: how many inputs come in.
+        calibration: "pooled", or "per-class", of which at most twice alpha is flagged
+            (`PerClass`).
+
     Raises:
-        InputError: the alarms are not between none and one for every input.
+        InputError: the alarms are not between none and one for every input, or there is no such
+            calibration.
     """
     if not 0 < alarms_per_day < inputs_per_day < np.inf:
         raise InputError(
             f"{alarms_per_day:g} alarms for {inputs_per_day:g} inputs are no budget; "
             "more than none and fewer than the inputs are needed"
         )
-    return alarms_per_day / inputs_per_day
+    return alarms_per_day / inputs_per_day / calibration_named(calibration).flagged_at_most(1.0)
+
+
+def fewest_discoveries(n: int, finest: float, fdr: float) -> int:
+    """How many of n inputs are discovered at least, where any are.
+
+    Args:
+        n: the inputs of a batch.
+        finest: the smallest p-value there can be.
+        fdr: the share of false ones among the discoveries that is allowed; of none there are none.
+    """
+    return ceil(n * finest / fdr * (1 - ROUNDING)) if fdr else n + 1
 
 
 def discovery_alpha(p_values: Float[np.ndarray, "n"], fdr: float) -> float:

@@ -30,6 +30,19 @@ def as_array(x: Any) -> NDArray[Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
+def check_decomposition(decomposition: object) -> None:
+    """Refuse what is no decomposition, such as the network itself.
+
+    Raises:
+        InputError: with what it is.
+    """
+    if not hasattr(type(decomposition), "masked_outputs"):
+        raise InputError(
+            f"a decomposed network is needed, such as apd.decompose makes, "
+            f"and this is a {type(decomposition).__name__}"
+        )
+
+
 def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
     """Refuse inputs that are empty or not of the decomposition's shape.
 

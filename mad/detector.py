@@ -16,6 +16,7 @@ from mad.calibration import FEWEST_CALIBRATION, calibration_named
 from mad.checks import (
     as_array,
     as_type,
+    check_decomposition,
     check_finite,
     check_in_range,
     check_output,
@@ -68,9 +69,10 @@ class Detector(Scorer):
         Raises:
             ReferenceError: too few rows are left, some are not finite, or some take the network out
                 of the range of its numbers.
-            InputError: the reference does not have the decomposition's shape, or there is no such
-                output or calibration.
+            InputError: the reference does not have the decomposition's shape, there is no such
+                output or calibration, or the decomposition is none.
         """
+        check_decomposition(decomposition)
         kind = calibration_named(calibration)
         x = as_array(reference)
         check_shape(x, decomposition)

@@ -62,7 +62,7 @@ class Drift:
         return self.share_p_value <= alpha
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tally:
     """All that drift needs to know of a batch; that of a long stream is the sum of its parts'.
 

@@ -2,7 +2,7 @@
 
 MadError
 ├── ReferenceError   the reference inputs cannot be profiled or calibrated on
-├── InputError       inputs to score cannot be scored
+├── InputError       inputs cannot be scored, or what is asked for is not there
 └── StoreError       a saved detector is missing, truncated, foreign or cannot be written
 """
 
@@ -16,7 +16,7 @@ class ReferenceError(MadError):
 
 
 class InputError(MadError):
-    """Inputs to score cannot be scored."""
+    """Inputs cannot be scored, or what is asked for is not there."""
 
 
 class StoreError(MadError):

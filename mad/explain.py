@@ -21,7 +21,7 @@ from mad.scores import AttributionBits
 NEIGHBOURS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ComponentReason:
     """One named component's part in an input's outputs.
 
@@ -65,7 +65,7 @@ class Neighbour:
     active: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reasons:
     """Why an input scores as it does.
 

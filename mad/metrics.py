@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import betabinom
 
-from mad.calibration import ROUNDING, Calibration
+from mad.calibration import ROUNDING, Calibration, attainable
 from mad.errors import InputError
 
 DRAWS = 1000
@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 NUMBERS_AT_ONCE = 2**22
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ranking:
     """How many inputs reach each threshold, the highest threshold first, in one draw or more.
 
@@ -219,9 +219,9 @@ def alarm_laws(
     (`mad.calibration.PerClass`): these are not exchangeable with the calibration, so that nothing
     is known but that they are flagged no more often than all inputs on all scores, whose law it is.
     """
+    exchangeable = calibration.exchangeable(prediction)
     for rows, scores in calibration.groups(prediction):
-        everything = len(scores) == len(calibration.bits)
-        n = len(prediction) if everything else int(rows.sum())
+        n = int(rows.sum()) if exchangeable[rows].all() else len(prediction)
         yield rows, alarm_law(n, len(scores), alpha)
 
 
@@ -237,9 +237,7 @@ def alarm_law(n: int, m: int, alpha: float) -> tuple[int, int, int]:
     Raises:
         InputError: alpha is 1.
     """
-    attainable = int(np.floor(alpha * (m + 1) + ROUNDING))
-    if attainable > m:
+    flagged = attainable(m, alpha)
+    if flagged > m:
         raise InputError(f"at alpha {alpha:g} every input is flagged, whatever it is")
-    if attainable == 0:
-        return 0, 1, 1
-    return n, attainable, m + 1 - attainable
+    return (n, flagged, m + 1 - flagged) if flagged else (0, 1, 1)

@@ -35,7 +35,7 @@ class Account(NamedTuple):
     component_bits: Float[np.ndarray, "n top"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """The fitted scores.
 

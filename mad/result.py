@@ -11,7 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
-from mad.calibration import Calibration, CalibrationWarning, discovery_alpha
+from mad.calibration import (
+    Calibration,
+    CalibrationWarning,
+    discovery_alpha,
+    fewest_discoveries,
+)
 from mad.drift import Drift, Tally
 from mad.errors import InputError
 
@@ -54,7 +59,7 @@ class Explanation:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The scores of n inputs; rows that are not finite hold NaN, and -1 as prediction.
+    """The scores of n inputs; rows not scored hold NaN, and -1 as prediction and components.
 
     Attributes:
         bits: the total, higher = more anomalous.
@@ -111,10 +116,21 @@ class Result:
             InputError: fdr is no share.
 
         Warns:
-            CalibrationWarning: some inputs' p-values are above fdr, whatever they are.
+            CalibrationWarning: some inputs' p-values are above fdr, whatever they are; or there are
+                no discoveries, and could only be several at once.
         """
         self._warn(fdr)
-        return self.p_value <= discovery_alpha(self.p_value, fdr)
+        found = self.p_value <= discovery_alpha(self.p_value, fdr)
+        allowed = self.calibration.finest(self.prediction[self.finite])
+        n, finest = len(allowed), float(allowed.min(initial=1.0))
+        if not found.any() and 1 < (fewest := fewest_discoveries(n, finest, fdr)) <= n:
+            warnings.warn(
+                f"of {n} inputs, fewer than {fewest} cannot be discovered at {fdr:g}: "
+                f"the smallest p-value that the calibration allows is {finest:.3g}",
+                CalibrationWarning,
+                stacklevel=2,
+            )
+        return found
 
     def tally(self) -> Tally:
         """What drift needs to know of these inputs; the sum over parts is that of all of them."""
@@ -145,8 +161,11 @@ class Result:
         """The account of one input.
 
         Raises:
+            InputError: it was not scored.
             IndexError: there is no such row.
         """
+        if not self.finite[index]:
+            raise InputError(f"row {index} was not scored, so there is nothing to explain")
         named = zip(self.components[index], self.component_bits[index], strict=True)
         return Explanation(
             index=index,

@@ -125,7 +125,7 @@ class Scorer:
             prediction=np.where(finite, prediction, -1),
             finite=finite,
             terms={name: marked(bits[:own], finite) for name, bits in account.terms.items()},
-            components=account.components[:own],
+            components=np.where(finite[:, None], account.components[:own], -1),
             component_bits=marked(account.component_bits[:own], finite),
             rates=self.rates,
             calibration=self.calibration,

@@ -9,7 +9,7 @@ import stat
 import uuid
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -38,9 +38,11 @@ def write(directory: Path, detector: Scorer) -> None:
     """Write a detector, and its decomposition where the directory holds none.
 
     Raises:
-        StoreError: the directory cannot be written, or holds another decomposition.
+        StoreError: the directory cannot be written, or holds another decomposition; or nothing
+            that is installed could read the decomposition again.
     """
     package = type(detector.decomposition).__module__.partition(".")[0]
+    loader_of(package, directory)
     if not (directory.is_dir() and any(directory.iterdir())):
         try:
             detector.decomposition.save(directory)
@@ -123,19 +125,31 @@ def digest(arrays: Arrays, metadata: Mapping[str, str]) -> str:
 def load_decomposition(directory: Path, package: str) -> Decomposition:
     """Read a directory's decomposition with the loader its package registers.
 
-    A package that makes decompositions names its loader as an entry point of the group
-    `mad.decompositions`; mad imports none by itself.
-
     Raises:
         StoreError: no such loader is installed, or it refuses the directory.
     """
-    loaders = entry_points(group=LOADERS)
-    if package not in loaders.names:
-        raise StoreError(f"{directory} needs the package {package!r} to be read")
+    loader = loader_of(package, directory)
     try:
-        return loaders[package].load()(directory)
+        return loader.load()(directory)
     except Exception as error:
         raise StoreError(f"the decomposition was not read: {error}") from error
+
+
+def loader_of(package: str, directory: Path) -> EntryPoint:
+    """What reads the decompositions of a package.
+
+    A package that makes them names its loader as an entry point of the group `mad.decompositions`;
+    mad imports none by itself.
+
+    Raises:
+        StoreError: no such loader is installed.
+    """
+    loaders = entry_points(group=LOADERS)
+    if package not in loaders.names:
+        raise StoreError(
+            f"{directory} needs the package {package!r} to be read, and it to name a loader"
+        )
+    return loaders[package]
 
 
 def pack(value: Any) -> Arrays:

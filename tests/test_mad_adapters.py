@@ -80,6 +80,13 @@ def test_a_fitted_detector_needs_no_fit_and_one_that_is_not_says_so(adapter, det
         adapter(detector.decomposition).scored(new)
 
 
+@pytest.mark.parametrize("fit", ["fit", "train"])
+def test_nothing_to_fit_to_is_refused(fit, small_run):
+    made = {"fit": BOTH[0], "train": BOTH[1]}[fit](small_run[0])
+    with pytest.raises(mad.ReferenceError, match="no trusted inputs"):
+        getattr(made, fit)([])
+
+
 def test_rows_that_are_not_finite_have_no_score(detector, new):
     x = new.clone()
     x[3, 1] = torch.nan

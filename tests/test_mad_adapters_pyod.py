@@ -76,7 +76,22 @@ def test_flattened_inputs_are_given_their_shape():
     assert np.array_equal(flat.decision_function(x.reshape(80, 6)), expected)
 
 
-@pytest.mark.parametrize(("library", "extra"), [("pyod", ".[pyod]"), ("inspect_ai", ".[inspect]")])
+@needs_pyod
+def test_rows_out_of_the_networks_range_are_refused():
+    from test_mad_adapters_sklearn import Centred
+
+    from mad.adapters.pyod import MechanisticDetector
+
+    x = np.random.default_rng(3).normal(size=(80, 4))
+    ours = MechanisticDetector(Centred(np.zeros(4), largest=100.0)).fit(x)
+    x[5, 1] = 1000.0
+    with pytest.raises(mad.InputError, match="row 5 takes the network out of the range"):
+        ours.predict(x)
+
+
+@pytest.mark.parametrize(
+    ("library", "extra"), [("pyod", "pip install pyod"), ("inspect_ai", "pip install inspect-ai")]
+)
 def test_what_is_not_installed_is_named(library, extra):
     code = f"import sys; sys.modules[{library!r}] = None; import mad.adapters.{library}"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

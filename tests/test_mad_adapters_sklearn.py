@@ -23,6 +23,7 @@ class Centred:
     """A linear network whose components are the directions of its inputs, of any shape."""
 
     centre: np.ndarray
+    largest: float = np.inf
 
     active = 2.0
     rows_at_once = 64
@@ -43,6 +44,7 @@ class Centred:
 
     def explain(self, x: np.ndarray, output: str | int) -> tuple[np.ndarray, ...]:
         parts = (x.astype(np.float64) - self.centre).reshape(len(x), -1)
+        parts = np.where(np.abs(parts) > self.largest, np.inf, parts)
         return np.stack([parts.sum(1), -parts.sum(1)], 1), parts, np.abs(parts), parts
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -119,6 +121,8 @@ def test_flattened_inputs_are_given_their_shape():
     expected = mad.Detector.fit(Centred(np.zeros((2, 3))), x).score(x).bits
     assert np.array_equal(flat.fit(x.reshape(80, 6)).score_samples(x.reshape(80, 6)), -expected)
     assert np.array_equal(shaped.fit(x).score_samples(x), -expected)
+    assert flat.n_features_in_ == shaped.n_features_in_ == 6
+    assert np.array_equal(shaped.score_samples(x.reshape(80, 6)), -expected)
     with pytest.raises(mad.InputError, match="shape"):
         MechanisticOutlierDetector(Centred(np.zeros((2, 3)))).fit(np.ones((80, 5)))
 
@@ -137,6 +141,15 @@ def test_rows_that_are_not_finite_are_refused(small_run):
 
 
 # --- its harnesses --------------------------------------------------------------------------
+
+
+def test_rows_out_of_the_networks_range_are_refused():
+    x = np.random.default_rng(3).normal(size=(80, 4))
+    ours = MechanisticOutlierDetector(Centred(np.zeros(4), largest=100.0)).fit(x)
+    x[[5, 9], 1] = 1000.0
+    for method in (ours.predict, ours.score_samples, ours.decision_function):
+        with pytest.raises(mad.InputError, match="row 5 takes the network out of the range"):
+            method(x)
 
 
 def test_it_goes_through_pipelines(small_run, new):

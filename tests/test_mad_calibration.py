@@ -14,8 +14,10 @@ from mad.calibration import (
     PerClass,
     Pooled,
     alpha_for,
+    attainable,
     conformal_p_values,
     discovery_alpha,
+    fewest_discoveries,
 )
 
 
@@ -189,6 +191,29 @@ def test_per_class_every_large_class_has_its_guarantee_and_small_ones_one_togeth
 def test_an_alarm_budget_is_an_alpha():
     assert alpha_for(3, 300) == 0.01
     assert alpha_for(0.5, 1e6) == 5e-7
+    assert alpha_for(3, 300, "per-class") == 0.005
+    with pytest.raises(mad.InputError, match="no calibration 'each'"):
+        alpha_for(3, 300, "each")
+
+
+@pytest.mark.parametrize("m", [19, 99, 999_999])
+def test_as_many_p_values_are_attained_as_are_flagged(m):
+    for k in (1, 3, 7, m):
+        assert attainable(m, k / (m + 1)) == k
+        assert attainable(m, np.nextafter(k / (m + 1), 0)) == k - 1
+    assert attainable(m, 1.0) == m + 1
+
+
+def test_fewer_discoveries_than_the_fewest_there_are_never():
+    calibration, bits = np.arange(99.0), np.full(40, -1.0)
+    fewest = fewest_discoveries(40, 0.01, 0.05)
+    assert fewest == 8
+    for odd in range(1, 12):
+        bits[:odd] = 1000.0
+        alpha = discovery_alpha(conformal_p_values(bits, calibration), 0.05)
+        assert (alpha > 0) == (odd >= fewest)
+    assert fewest_discoveries(1000, 0.001, 0.1) == 10
+    assert fewest_discoveries(5, 0.01, 0.0) == 6
 
 
 @pytest.mark.parametrize("budget", [(0, 10), (-1, 10), (10, 10), (11, 10), (1, np.inf), (1, 0.5)])

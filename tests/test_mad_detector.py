@@ -78,6 +78,7 @@ def test_rows_that_are_not_finite_are_marked_and_touch_no_others(detector, x, re
         assert np.isnan(array[bad]).all()
     assert np.isnan(found.component_bits[bad]).all()
     assert (found.prediction[bad] == -1).all()
+    assert (found.components[bad] == -1).all()
     assert not found.flagged(1.0)[bad].any()
 
 
@@ -653,3 +654,8 @@ def test_a_network_of_exact_mechanisms_and_sparse_inputs_can_be_profiled(tms):
     assert found.flagged(0.01).mean() < 0.05
     dense = torch.rand(200, 5, generator=torch.Generator().manual_seed(0))
     assert np.median(detector.score(dense).bits) > np.quantile(found.bits, 0.9)
+
+
+def test_a_network_that_is_not_decomposed_is_refused(x):
+    with pytest.raises(mad.InputError, match=r"decomposed network is needed.* this is a Linear"):
+        mad.Detector.fit(torch.nn.Linear(4, 3), x)

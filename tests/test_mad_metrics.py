@@ -196,6 +196,19 @@ def test_small_classes_may_have_all_alarms_or_none():
         assert low <= betabinom.ppf(0.5, 380, 24, 459) + alarms <= high
 
 
+def test_the_only_class_calibrated_is_not_a_small_one():
+    """Its inputs are exchangeable with all of the calibration, those of other classes with none."""
+    calibration = PerClass.of(np.arange(99.0), np.zeros(99, dtype=np.int64))
+    new = np.repeat([0, 7], [30, 20])
+    (own, of_own), (others, of_others) = alarm_laws(calibration, new, 0.05)
+    assert own.tolist() == (new == 0).tolist()
+    assert others.tolist() == (new == 7).tolist()
+    assert (of_own, of_others) == ((30, 5, 95), (50, 5, 95))
+    low, high = usual_alarms(calibration, new, alpha=0.05)
+    assert low == betabinom.ppf(0.025, *of_own)
+    assert high > betabinom.ppf(0.975, *of_own)
+
+
 def test_no_alarms_are_usual_where_nothing_can_be_flagged():
     calibration = Pooled.of(np.arange(19.0), np.zeros(19, dtype=np.int64))
     assert usual_alarms(calibration, np.zeros(500, dtype=np.int64), alpha=0.049) == (0, 0)

@@ -62,13 +62,19 @@ def test_discoveries_by_hand(result):
     """Of five: 0.03 <= 3/5 of 0.05, and 0.12 > 4/5 of it; 0.12 <= 4/5 of 0.15."""
     assert result.discoveries(0.05).tolist() == [True, True, False, True, False, False]
     assert result.discoveries(0.15).tolist() == [True, True, False, True, True, False]
-    assert not result.discoveries(0.04).any()
+    with pytest.warns(mad.CalibrationWarning, match=r"of 5 inputs, fewer than 2 .* is 0\.01$"):
+        assert not result.discoveries(0.04).any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not result_of(np.array([-9.0, -9.0])).discoveries(0.05).any()
     assert result.discoveries().tolist() == result.discoveries(0.1).tolist()
 
 
 def test_rows_that_were_not_scored_are_never_flagged_or_discovered(result):
     assert not result.flagged(1.0)[2]
     assert not result.discoveries(1.0)[2]
+    with pytest.raises(mad.InputError, match="row 2 was not scored"):
+        result.explain(2)
     nothing = result_of(np.full(3, np.nan))
     assert not nothing.flagged(0.5).any()
     assert not nothing.discoveries(0.5).any()

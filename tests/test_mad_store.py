@@ -147,6 +147,13 @@ def test_saving_again_replaces_the_detector(fitted, saved, x):
 # --- what is refused ------------------------------------------------------------------------
 
 
+def test_what_nothing_could_read_again_is_not_written(fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(fitted.decomposition), "__module__", "somebodys.run")
+    with pytest.raises(mad.StoreError, match="needs the package 'somebodys'"):
+        fitted.save(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.05, 0.5, 0.999])
 def test_a_truncated_detector_is_refused(saved, share):
     path = saved / FILE

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -37,7 +36,7 @@ class MechanisticDetector(Fitted):
             InputError: they do not have the decomposition's shape, or a setting is none.
         """
         rows: Iterable[Any] = getattr(trusted, "trusted_data", trusted)
-        self.fit_rows(np.stack([as_array(torch.as_tensor(input_of(row))) for row in rows]))
+        self.fit_parts(as_array(torch.as_tensor(input_of(row)))[None] for row in rows)
 
     def compute_scores(self, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n"]:
         """The bits of every input: high = anomalous; NaN where the input is not finite.

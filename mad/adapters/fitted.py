@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -44,16 +45,22 @@ class Fitted:
         kind = name_of(detector.calibration)
         return cls(detector.decomposition, detector.explains, kind, detector=detector)
 
-    def fit_rows(self, x: NDArray[Any]) -> None:
+    def fit_parts(self, parts: Iterable[NDArray[Any]]) -> None:
         """Profile and calibrate on trusted inputs, in the shape the network takes.
+
+        Args:
+            parts: several inputs each, which are put together.
 
         Raises:
             ReferenceError: too few rows are left, or some are not finite.
             InputError: they do not have the decomposition's shape, or a setting is none.
         """
+        every = list(parts)
+        if not every:
+            raise ReferenceError("there are no trusted inputs to fit the detector to")
         self.detector = Detector.fit(
             self.decomposition,
-            x,
+            np.concatenate(every),
             explain=self.explain,
             calibration=self.calibration,
             seed=self.seed,

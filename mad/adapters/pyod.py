@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.utils.validation import check_array
 
-from mad.adapters.rows import shaped
+from mad.adapters.rows import scored, shaped
 from mad.decomposition import Decomposition
 from mad.detector import Detector
 
@@ -28,7 +28,8 @@ class MechanisticDetector(BaseDetector):
     High scores are anomalous: `decision_function` is the bits. The threshold is PyOD's, the scores
     of the inputs it was fitted to that a share `contamination` exceeds; these are profiled, so new
     inputs exceed it more often than that. P-values, which say how often, are those of
-    `detector_.score`. NaN and infinity are refused.
+    `detector_.score`. Rows that hold NaN or infinity, or take the network out of the range of its
+    numbers, are refused.
 
     Args:
         decomposition: the decomposed network.
@@ -78,11 +79,10 @@ class MechanisticDetector(BaseDetector):
             calibration=self.calibration,
             seed=self.seed,
         )
-        self.decision_scores_ = self.detector_.score(x).bits
+        self.decision_scores_ = scored(self.detector_, x).bits
         self._process_decision_scores()
         return self
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "n"]:
         """The bits of every input: high = anomalous."""
-        x = check_array(X, allow_nd=True)
-        return self.detector_.score(shaped(x, self.decomposition)).bits
+        return scored(self.detector_, check_array(X, allow_nd=True)).bits

@@ -41,14 +41,14 @@ class MechanisticDetector(Fitted):
             ReferenceError: too few rows are left, or some are not finite.
             InputError: they do not have the decomposition's shape, or a setting is none.
         """
-        self.fit_rows(np.concatenate([as_array(x[y >= 0]) for x, y in data_loader]))
+        self.fit_parts(as_array(x[y >= 0]) for x, y in data_loader)
         return self
 
     def fit_features(
         self, x: Shaped[Tensor, "n ..."], y: Int[Tensor, "n"] | None = None
     ) -> MechanisticDetector:
         """`fit` on inputs that are at hand; labels play no part."""
-        self.fit_rows(as_array(x))
+        self.fit_parts([as_array(x)])
         return self
 
     def predict(self, x: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n"]:

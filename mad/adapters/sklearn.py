@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mad.adapters.rows import shaped
+from mad.adapters.rows import flattened, scored, shaped
+from mad.calibration import attainable
 from mad.detector import Detector
 from mad.errors import InputError
 from mad.result import Result
@@ -19,7 +20,8 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
     """Outliers by how untypical the way is in which a network treats them.
 
     As scikit-learn has it, high scores are normal, so `score_samples` is *minus* the bits. Inputs
-    are rows, flattened or not; NaN and infinity are refused, where `mad.Detector` marks them.
+    are rows, flattened or not. Those that hold NaN or infinity, or take the network out of the
+    range of its numbers, are refused, where `mad.Detector` marks them.
 
     `fit` profiles and calibrates on trusted inputs. Rows that the decomposition was trained on are
     left out, in folds of them too; behind a step that alters them they are not known, and p-values
@@ -69,7 +71,7 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
         """
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha is {self.alpha}, which is not between 0 and 1")
-        x = np.asarray(validate_data(self, X, allow_nd=True))
+        x = np.asarray(validate_data(self, flattened(X)))
         made: Any = self.decomposition(x) if callable(self.decomposition) else self.decomposition
         self.detector_ = Detector.fit(
             made,
@@ -106,8 +108,8 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _scored(self, X: Any) -> Result:
         check_is_fitted(self)
-        x = np.asarray(validate_data(self, X, reset=False, allow_nd=True))
-        return self.detector_.score(shaped(x, self.detector_.decomposition))
+        x = np.asarray(validate_data(self, flattened(X), reset=False))
+        return scored(self.detector_, x)
 
 
 def highest_usual(calibration: Float[np.ndarray, "m"], alpha: float) -> float:
@@ -120,6 +122,5 @@ def highest_usual(calibration: Float[np.ndarray, "m"], alpha: float) -> float:
         calibration: the scores of calibration inputs, in ascending order.
         alpha: the share of false alarms.
     """
-    m = len(calibration)
-    reachable = int((np.arange(1, m + 1) / (m + 1) <= alpha).sum())
-    return float(calibration[m - reachable]) if reachable else np.inf
+    reachable = attainable(len(calibration), alpha)
+    return float(calibration[-reachable]) if reachable else np.inf

@@ -13,7 +13,7 @@ from mad.baselines.covariance import precision, squared_distances
 from mad.predicted import Predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassMahalanobis(Statistic):
     """Squared Mahalanobis distance to the predicted class: its mean, its covariance.
 

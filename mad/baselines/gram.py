@@ -12,7 +12,7 @@ from mad.baselines.classes import class_rows
 from mad.predicted import Predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gram(Statistic):
     """Mean over pairs i <= j of |z_i z_j - median| / scale, given the predicted class.
 

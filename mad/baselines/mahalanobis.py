@@ -13,7 +13,7 @@ from mad.baselines.covariance import precision, squared_distances
 from mad.predicted import Predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mahalanobis(Statistic):
     """Squared Mahalanobis distance to the mean of the predicted class, one covariance for all.
 

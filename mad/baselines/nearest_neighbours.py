@@ -14,7 +14,7 @@ from mad.predicted import Predicted
 NEIGHBOURS = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NearestNeighbours(Statistic):
     """Distance to the `NEIGHBOURS`-th nearest reference input, of any class, features at unit norm.
 

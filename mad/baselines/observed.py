@@ -12,7 +12,7 @@ from mad.errors import InputError
 from mad.predicted import Predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observed:
     """How a network treated n inputs, in the precision it computes in.
 

@@ -14,7 +14,7 @@ SHARE_OF_VARIANCE = 0.95
 MOST_COMPONENTS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Principal(Statistic):
     """A statistic of as few principal components as hold `SHARE_OF_VARIANCE`, or fewer.
 

@@ -15,7 +15,7 @@ SHARPNESS = 4.0
 TINY = np.finfo(np.float64).tiny
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QuantumEntropy(Statistic):
     """QUE: w^T Q w / tr Q of the whitened deviations w of the batch's rows of the same prediction.
 

@@ -12,7 +12,7 @@ from mad.baselines.mahalanobis import Mahalanobis
 from mad.predicted import Predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RelativeMahalanobis(Statistic):
     """`Mahalanobis`, less the squared distance under one Gaussian that ignores the classes.
 

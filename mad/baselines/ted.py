@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from mad.baselines.observed import Observed
 from mad.predicted import Predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ted(Baseline):
     """Mahalanobis distance of an input's ranks, one per layer, from the reference's.
 
@@ -44,15 +45,12 @@ class Ted(Baseline):
         """
         refuse_few(seen)
         layers = all_of(seen)
-        distances = [cdist(layer, layer) for layer in layers]
-        for square in distances:
-            np.fill_diagonal(square, np.inf)
-        ranks = ranks_of_class(distances, seen.prediction, seen.prediction)
+        ranks = ranks_of_class(map(among_themselves, layers), seen.prediction, seen.prediction)
         return cls(layers, seen.prediction, Mahalanobis.fit(ranks, Predicted.alike(len(ranks))))
 
     def score(self, seen: Observed) -> Float[np.ndarray, "n"]:
         """Squared distances, higher = more anomalous."""
-        distances = [cdist(*pair) for pair in zip(all_of(seen), self.layers, strict=True)]
+        distances = (cdist(*pair) for pair in zip(all_of(seen), self.layers, strict=True))
         ranks = ranks_of_class(distances, seen.prediction, self.prediction)
         return self.usual.score(ranks, Predicted.alike(len(ranks)))
 
@@ -63,13 +61,25 @@ def all_of(seen: Observed) -> tuple[Float[np.ndarray, "n _"], ...]:
     return tuple(layer.astype(np.float64) for layer in layers)
 
 
+def among_themselves(layer: Float[np.ndarray, "N d"]) -> Float[np.ndarray, "N N"]:
+    """The distances of inputs from one another; none is near itself."""
+    distances = cdist(layer, layer)
+    np.fill_diagonal(distances, np.inf)
+    return distances
+
+
 def ranks_of_class(
-    distances: list[Float[np.ndarray, "n N"]],
+    distances: Iterable[Float[np.ndarray, "n N"]],
     prediction: Int[np.ndarray, "n"],
     of_reference: Int[np.ndarray, "N"],
 ) -> Float[np.ndarray, "n L"]:
-    """How many reference inputs are nearer than the nearest of the predicted class, per layer."""
+    """How many reference inputs are nearer than the nearest of the predicted class, per layer.
+
+    The distances of one layer are in memory at a time, where they come so.
+    """
     same = prediction[:, None] == of_reference
-    nearest = [np.where(same, layer, np.inf).min(1, keepdims=True) for layer in distances]
-    pairs = zip(distances, nearest, strict=True)
-    return np.stack([np.sum(layer < own, axis=1) for layer, own in pairs], 1).astype(np.float64)
+    ranks: list[Int[np.ndarray, "n"]] = []
+    for layer in distances:
+        nearest = np.where(same, layer, np.inf).min(1, keepdims=True)
+        ranks.append((layer < nearest).sum(1))
+    return np.stack(ranks, 1).astype(np.float64)

@@ -12,7 +12,7 @@ from mad.codes import GaussianCode
 from mad.predicted import Predicted
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Typicality(Statistic):
     """How far the code length of an input's features is from a typical one, in bits.
 

@@ -28,7 +28,7 @@ def most_coordinates(predicted: Predicted) -> int:
     return isqrt(MOST_NUMBERS // (1 + len(large_classes(predicted))))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianCode:
     """One mean per class, and a covariance that is partly the class's own.
 

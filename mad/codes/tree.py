@@ -21,7 +21,7 @@ PRIOR_ROWS = (0.5, 2.0, 8.0, 32.0)
 LEAST = 2.0**-52
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TreeCode:
     """How often each thing is on, given the group and one other thing, its parent.
 

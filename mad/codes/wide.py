@@ -13,7 +13,7 @@ from mad.codes.widest import widest
 MOST_DIRECTIONS = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WideCode:
     """One mean, and a covariance that is isotropic but in its `MOST_DIRECTIONS` widest directions.
 

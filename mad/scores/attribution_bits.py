@@ -16,7 +16,7 @@ from mad.scores.score import Bits, Score
 LEAST_SPREAD = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AttributionBits(Score):
     """A Gaussian code of the joint, signed attributions given the predicted class.
 

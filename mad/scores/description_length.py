@@ -13,7 +13,7 @@ from mad.scores.score import Bits, Score
 BITS_PER_RANK = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DescriptionLength(Score):
     """sum_c s_c (log2 C + b sum_l rank_c,l), with b = `BITS_PER_RANK`.
 

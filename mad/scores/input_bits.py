@@ -17,7 +17,7 @@ TINY = 1e-30
 ITS_OWN = (1.0,)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InputBits(Score):
     """A Gaussian code of each coordinate's share in what came in, given the predicted class.
 

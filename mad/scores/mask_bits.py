@@ -12,7 +12,7 @@ from mad.evidence import Evidence
 from mad.scores.score import Bits, Score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MaskBits(Score):
     """Code length of the active set, given the predicted class and given one another.
 

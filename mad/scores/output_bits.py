@@ -12,7 +12,7 @@ from mad.evidence import Evidence
 from mad.scores.score import Bits, Score
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OutputBits(Score):
     """A Gaussian code of f(x) - f(x; active components), in output space."""
 
