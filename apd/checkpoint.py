@@ -26,9 +26,9 @@ CHECKPOINT = "checkpoint.safetensors"
 TRAINING = 2
 
 
-def is_unfinished(directory: Path) -> bool:
+def is_unfinished(directory: Path | str) -> bool:
     """Whether a checkpoint is there, and no finished run."""
-    return (directory / CHECKPOINT).is_file() and not is_run(directory)
+    return (Path(directory) / CHECKPOINT).is_file() and not is_run(directory)
 
 
 def identity(target: Target, reference_fingerprint: str, config: Config) -> dict[str, str]:
@@ -70,15 +70,12 @@ def read_checkpoint(
 ) -> tuple[Training, list[Step]]:
     """The training saved in a directory, and its records so far.
 
-    The tensors are copied out of the file's memory, where they are not aligned as torch aligns its
-    own: products of unaligned tensors round otherwise.
-
     Raises:
         RunError: the checkpoint is damaged, or belongs to another target, reference or settings.
     """
     path = directory / CHECKPOINT
     refuse_other(path, read_metadata(path), belongs_to)
-    tensors = {name: t.to(target.device).clone() for name, t in read_tensors(path).items()}
+    tensors = {name: t.to(target.device) for name, t in read_tensors(path).items()}
     try:
         steps = steps_from(tensors["history"].cpu())
         began, pace, nearest = tensors["attempt"].tolist()

@@ -13,7 +13,7 @@ from apd.sites import Factors, Site
 from apd.target import Target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Components:
     """C components P_c = {site: sum_m U[c, m] V[c, m]^T} of rank <= m at every site.
 
@@ -133,7 +133,7 @@ class Components:
                 tensor.copy_(tensor @ side)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Living:
     """The components that have weights at any site: all others are zero, whatever they are asked.
 

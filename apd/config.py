@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +17,8 @@ Coefficient = Annotated[float, Field(ge=0)]
 
 class Config(BaseModel):
     """Settings of a decomposition; the coefficients are relative to the target's own scales.
+
+    Unknown and impossible ones raise a `ConfigError`.
 
     Attributes:
         components: C, how many components to start with, more than there are mechanisms; None: two
@@ -102,6 +105,16 @@ class Config(BaseModel):
             raise ConfigError("setting 'active': the objective exact-k needs one to be given")
         return self
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_a_sentence(cls, settings: Any, handler: Callable[[Any], Config]) -> Config:
+        try:
+            return handler(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"setting {name!r}: {first['msg']}") from error
+
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Config:
         """Settings from outside.
@@ -109,9 +122,4 @@ class Config(BaseModel):
         Raises:
             ConfigError: one sentence naming the first unknown or impossible setting.
         """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise ConfigError(f"setting {name!r}: {first['msg']}") from error
+        return cls.model_validate(settings)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
@@ -19,9 +20,9 @@ from apd.checkpoint import (
 )
 from apd.config import Config
 from apd.inputs import Arrays
+from apd.preparation import set_up
 from apd.reference import fingerprint_of, row_hashes
 from apd.run import Run, load
-from apd.setup import set_up
 from apd.store import claim, is_run
 from apd.target import Target
 from apd.threads import threads_for
@@ -31,6 +32,7 @@ from apd.training.train import Step, train
 CHECKPOINT_EVERY_S = 5.0
 
 
+@torch.inference_mode(False)
 def decompose(
     target: nn.Module | Target,
     reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,

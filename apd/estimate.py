@@ -8,12 +8,13 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from apd.config import Config
 from apd.inputs import Arrays
-from apd.setup import set_up
+from apd.preparation import set_up
 from apd.target import Target
 from apd.threads import threads_for
 from apd.training.sizing import memory
@@ -53,6 +54,7 @@ class Estimate:
         return self.steps * self.step_s
 
 
+@torch.inference_mode(False)
 def estimate(
     target: nn.Module | Target,
     reference: Shaped[Tensor, "n *shape"] | Shaped[np.ndarray, "n *shape"] | Arrays,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from apd.attribution import effects_of_sites, positional_attributions, rms_attributions
 from apd.components import Components
+from apd.errors import TargetError
 from apd.hooks import capture
 from apd.output_gradients import every_output, gradients_along, gradients_at
 from apd.sites import EmbeddingUse
@@ -107,9 +108,15 @@ def explain_positions(
 
 
 def chosen(outputs: Float[Tensor, "n d"], output: str | int) -> Int[Tensor, "n"]:
-    """The index of the output to explain, for every input."""
+    """The index of the output to explain, for every input.
+
+    Raises:
+        TargetError: there is no such output.
+    """
     if output == PREDICTED:
         return outputs.detach().argmax(1)
+    if output not in range(outputs.shape[1]):
+        raise TargetError(f"there is no output {output!r}; the last one is {outputs.shape[1] - 1}")
     return torch.full((len(outputs),), int(output), device=outputs.device)
 
 

@@ -58,11 +58,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file.
 
+    The tensors are copied out of the file's memory, where they are not aligned as torch aligns its
+    own: products of unaligned tensors round otherwise.
+
     Raises:
         RunError: it is missing or damaged.
     """
     try:
-        return load_file(path)
+        return {name: tensor.clone() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {reason(error)}") from error
 

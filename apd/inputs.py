@@ -28,15 +28,19 @@ def tensor_of(x: Any) -> Tensor:
     """Numbers as a tensor, in whatever order an array holds them.
 
     Raises:
-        TargetError: they are no numbers that torch has.
+        TargetError: they are no numbers that torch has, or rows of different lengths.
     """
     if isinstance(x, Tensor):
         return x
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise TargetError("the inputs are not all of one shape") from error
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         array = array.astype(np.float64)
     try:
-        return torch.as_tensor(np.asarray(array, array.dtype.newbyteorder("="), order="C"))
+        whole = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+        return torch.as_tensor(whole if whole.flags.writeable else whole.copy())
     except TypeError as error:
         raise TargetError(f"the inputs are {array.dtype}, which torch has no type for") from error
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 
-from apd.block import rows_at_once
+from apd.batch_sizes import rows_at_once
 from apd.components import Living
 from apd.explanation import Explained, as_array, explain, explain_positions
 from apd.inputs import Arrays, pack
@@ -26,7 +26,7 @@ from apd.target import Target
 from apd.threads import threads_for
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Run(Saved):
     """A decomposed target; `Saved` says what it holds.
 

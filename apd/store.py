@@ -38,7 +38,7 @@ COMPONENTS = "components.safetensors"
 TRAINING = "training.safetensors"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Saved:
     """What a finished run directory holds.
 
@@ -61,9 +61,9 @@ class Saved:
     steps: list[Step]
 
 
-def is_run(directory: Path) -> bool:
+def is_run(directory: Path | str) -> bool:
     """Whether a finished run is there."""
-    return (directory / MANIFEST).is_file()
+    return (Path(directory) / MANIFEST).is_file()
 
 
 def claim(directory: Path) -> None:

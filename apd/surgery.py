@@ -19,9 +19,10 @@ class Operated(nn.Module):
     """The target with other weights at its sites: a network of its own, sharing nothing with it.
 
     The sites are parameters and everything else the target holds is a buffer, all under the dotted
-    names they have in the target; so its `state_dict` loads into the module the target was made
-    of, and it can be trained, saved, exported and decomposed as any network can. Its products are
-    the library's own, which round otherwise than the target's (`apd.products`).
+    names they have in the target; so its `state_dict` loads into the module the target was made of,
+    but for buffers which that keeps out of its own (`strict=False` leaves these alone). It can be
+    trained, saved, exported and decomposed as any network can. Its products are the library's own,
+    which round otherwise than the target's (`apd.products`).
     """
 
     def __init__(self, target: Target, weights: Mapping[str, Float[Tensor, "_o _i"]]) -> None:

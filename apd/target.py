@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -23,7 +23,7 @@ from apd.inputs import Arrays, pack, tensor_of
 from apd.sites import Site, Use, find_sites
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """A frozen network as data, with the sites that are to be decomposed.
 
@@ -63,11 +63,9 @@ class Target:
         graph, state = trace(module, example, output)
         x = pack(graph.parts, example) if isinstance(example, Mapping) else example
         x = x.to(CONSTANTS[graph.input_dtype])
-        for name, tensor in state.items():
-            if not bool(torch.isfinite(tensor).all()):
-                raise TargetError(f"the target's {name} holds NaN or infinity")
-        check_outputs(graph, state, x[:2])
         parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+        refuse_lost(state, parameters)
+        check_outputs(graph, state, x[:2])
         weights = {name: state[name] for name in state if name in parameters}
         target = cls(graph, state, find_sites(graph, weights, patterns))
         check_uses(graph, state, target.uses, x[:2])
@@ -194,3 +192,14 @@ class Target:
                 else str(tensor.item()).encode()
             )
         return digest.hexdigest()
+
+
+def refuse_lost(state: Mapping[str, Tensor], parameters: Collection[str]) -> None:
+    """Refuse tensors that are no numbers; buffers may be infinite, as masks of attention are.
+
+    Raises:
+        TargetError: with the first one.
+    """
+    for name, tensor in state.items():
+        if bool(tensor.isnan().any()) or (name in parameters and bool(tensor.isinf().any())):
+            raise TargetError(f"the target's {name} holds NaN or infinity")

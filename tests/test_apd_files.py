@@ -36,6 +36,13 @@ def test_tensors_and_strings_come_back_exactly(tmp_path):
     assert read_metadata(path) == {"kind": "test"}
 
 
+def test_tensors_come_back_aligned_as_torch_aligns_its_own(tmp_path):
+    for length in range(1, 17):
+        write_tensors(tmp_path / "t", {"x" * length: torch.ones(3)}, {"k": "v" * length})
+        (tensor,) = read_tensors(tmp_path / "t").values()
+        assert tensor.data_ptr() % 64 == 0
+
+
 def test_floats_in_json_come_back_exactly(tmp_path):
     content = {"third": 1 / 3, "tiny": 5e-324, "pi": math.pi, "nested": {"list": [1, None, "ü"]}}
     write_json(tmp_path / "x.json", content)

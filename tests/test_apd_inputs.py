@@ -74,6 +74,19 @@ def test_arrays_mean_the_same_in_whatever_order_they_are_held(change):
     assert torch.equal(pack(part, {"x": other}), torch.tensor(x))
 
 
+def test_what_may_not_be_written_to_is_copied(recwarn):
+    x = np.arange(6.0).reshape(2, 3)
+    x.flags.writeable = False
+    tensor_of(x)[0, 0] = 7
+    assert x[0, 0] == 0
+    assert not recwarn.list
+
+
+def test_rows_of_several_lengths_are_refused():
+    with pytest.raises(TargetError, match="not all of one shape"):
+        tensor_of([[1.0, 2.0], [3.0]])
+
+
 def test_what_is_no_number_is_refused():
     with pytest.raises(TargetError, match="the inputs are <U1, which torch has no type for"):
         tensor_of(np.array(["a", "b"]))

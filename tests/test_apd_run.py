@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 import apd
-import apd.block
+import apd.batch_sizes
 import apd.decomposition
 import mad
 from apd import Config, ReferenceError, RunError, TargetError
@@ -128,6 +128,28 @@ def test_explaining_takes_gradients_whatever_mode_it_is_called_in(case, mode, ou
         np.testing.assert_array_equal(own, other)
 
 
+def test_decompositions_in_inference_mode_are_those_outside_of_it():
+    expected = resume(None)
+    with torch.inference_mode():
+        x = numbers(120)(150, 5).clone()
+        found = resume(None, x=x)
+        apd.estimate(make_problem("mlp-2").module, x, Config(**SETTINGS))
+    assert found.fingerprint == expected.fingerprint
+
+
+@pytest.mark.parametrize("output", [4, 99, -1])
+def test_outputs_that_are_not_there_are_not_explained(small_run, output):
+    run, x = small_run
+    for ask in (run.explain, run.explain_positions):
+        with pytest.raises(TargetError, match=f"no output {output}; the last one is 3"):
+            ask(x.numpy(), output)
+
+
+def test_more_active_components_than_there_are_is_refused():
+    with pytest.raises(apd.ConfigError, match="'active': 9 of 8 components are too many"):
+        resume(None, components=8, active=9)
+
+
 def test_a_run_read_in_inference_mode_explains(tmp_path):
     """Its weights are read there too; at multiples of 16 no copy of them is worked with."""
     module = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
@@ -223,7 +245,7 @@ def test_a_block_of_rows_fits_into_memory(monkeypatch):
     run = of_tokens(90, 9, 11)
     numbers_of_a_row = 90 * (22 + 13 + 22 + 18) + 90 * (12 + 12 + 6) + 6
     for bound, rows in ((128, 128), (127, 64), (16, 16), (1.5, 1), (0.1, 1)):
-        monkeypatch.setattr(apd.block, "MOST_NUMBERS", int(bound * numbers_of_a_row))
+        monkeypatch.setattr(apd.batch_sizes, "MOST_NUMBERS", int(bound * numbers_of_a_row))
         assert run.rows_at_once == rows
 
 

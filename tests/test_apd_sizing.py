@@ -6,7 +6,7 @@ from problems import make_problem, numbers
 from torch import nn
 
 import apd
-from apd import block, output_gradients
+from apd import batch_sizes, output_gradients
 from apd.attribution import rms_attributions
 from apd.hooks import capture
 from apd.strength import Backward, Projected, strength_of
@@ -29,14 +29,14 @@ def test_a_batch_is_cut_to_what_fits_and_no_further(monkeypatch):
     assert each > 96 * (15 + 8 + 2 * 7)
     assert sized(config, target) == config
     for bound, batch in ((each * 33, 32), (each * 32, 32), (each * 31, 16), (1, 1)):
-        monkeypatch.setattr(block, "MOST_IN_TRAINING", bound)
+        monkeypatch.setattr(batch_sizes, "MOST_IN_TRAINING", bound)
         assert sized(config, target).batch_size == batch
     assert sized(config.model_copy(update={"batch_size": 1}), target).batch_size == 1
 
 
 def test_a_target_that_hardly_fits_is_decomposed_in_small_batches(monkeypatch):
     network, x = large()
-    monkeypatch.setattr(block, "MOST_IN_TRAINING", 2**17)
+    monkeypatch.setattr(batch_sizes, "MOST_IN_TRAINING", 2**17)
     run = apd.decompose(network, x, apd.Config(components=7, steps=6))
     assert 1 < run.config.batch_size < 16
     assert len(run.steps) == 6

@@ -181,6 +181,33 @@ def test_weights_that_are_not_finite_are_refused_by_name(value):
         Target.of(broken, make_problem("mlp-1").x)
 
 
+class Masked(nn.Module):
+    """One head of causal attention, its mask a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(3, 12).double(), nn.Linear(4, 2).double()
+        mask = torch.full((5, 5), -torch.inf, dtype=torch.float64).triu(1)
+        self.register_buffer("mask", mask)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).split(4, dim=-1)
+        return self.out((q @ k.mT + self.mask).softmax(-1) @ v)[:, 3]
+
+
+def test_buffers_may_be_infinite_as_masks_are_but_not_lost():
+    torch.manual_seed(0)
+    net, x = Masked(), numbers(31)(6, 5, 3).double()
+    target = Target.of(net, x)
+    torch.testing.assert_close(target(x), net(x), rtol=0, atol=1e-12)
+    changed = x.clone()
+    changed[:, 4] += 1
+    assert torch.equal(target(changed), target(x))
+    net.mask[0, 0] = torch.nan
+    with pytest.raises(TargetError, match="the target's mask holds NaN"):
+        Target.of(net, x)
+
+
 def test_outputs_of_all_inputs_together_are_refused():
     assert "shape (1, 4)" in refusal(lambda net, x: linear(x, net.W).mean(0, keepdim=True))
 

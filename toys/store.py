@@ -8,6 +8,7 @@ mechanisms.safetensors    "{index}/{parameter name}", where the mechanisms are k
 """
 
 import json
+import os
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -38,15 +39,15 @@ HEADER, WEIGHTS, REFERENCE, INPUTS, MECHANISMS = FILES = (
 )
 
 
-def save(toy: Toy, directory: Path) -> None:
+def save(toy: Toy, directory: Path | str) -> None:
     """Writes `toy` to `directory`, which appears whole or not at all; a toy there is replaced.
 
     Raises:
         ToyError: if something other than a toy is there, or it cannot be written.
     """
-    directory = directory.resolve()
+    directory = Path(os.path.realpath(directory))
     staging = directory.with_name(f".{directory.name}.{uuid4().hex}")
-    retired = staging.with_suffix(".retired")
+    retired = staging.with_name(f"{staging.name}.retired")
     try:
         _check_replaceable(directory)
         staging.mkdir(parents=True)
@@ -61,12 +62,13 @@ def save(toy: Toy, directory: Path) -> None:
     shutil.rmtree(retired, ignore_errors=True)
 
 
-def load(directory: Path) -> Toy:
+def load(directory: Path | str) -> Toy:
     """The toy that `save` wrote to `directory`, without training it again.
 
     Raises:
         ToyError: if the directory does not hold one that is whole.
     """
+    directory = Path(directory)
     name, seed, planted = _header(directory / HEADER)
     inputs = _arrays(directory / INPUTS, x="f4", y="i8", is_anomaly="b1", kind="U")
     return Toy(

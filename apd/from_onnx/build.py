@@ -14,7 +14,7 @@ from apd.from_onnx.names import dotted
 from apd.from_onnx.node import Node
 from apd.from_onnx.operators import KNOWN, PARAMETERS
 from apd.from_onnx.signature import is_number, kinds
-from apd.from_onnx.values import as_tensor, has_infinity
+from apd.from_onnx.values import as_tensor
 
 OF_SHAPES = ("Shape", "Size", "Range")
 
@@ -58,7 +58,7 @@ class Builder:
             return Earlier(name)
         value = self._constants[name]
         wanted = kinds(node.op, position)
-        if of_arrays or np.ndarray in wanted or has_infinity(value):
+        if of_arrays or np.ndarray in wanted:
             return value
         if is_number(value, wanted):
             return value.item()

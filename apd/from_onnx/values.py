@@ -57,7 +57,7 @@ def as_array(value: object) -> NDArray[Any]:
 
 
 def as_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
-    """An array that a call wants as a tensor; what is infinite in it (a mask) is filled in last.
+    """An array that a call wants as a tensor.
 
     Raises:
         TargetError: the number of inputs is part of it, or it is of no supported type.
@@ -68,16 +68,7 @@ def as_tensor(array: NDArray[Any], device: torch.device) -> Tensor:
             if array.dtype == object
             else f"the ONNX file holds {array.dtype} values, which are not supported"
         )
-    infinite = has_infinity(array)
-    tensor = torch.tensor(np.nan_to_num(array) if infinite else array, device=device)
-    for sign in (np.inf, -np.inf) if infinite else ():
-        tensor = tensor.masked_fill(torch.tensor(array == sign, device=device), sign)
-    return tensor
-
-
-def has_infinity(array: NDArray[Any]) -> bool:
-    """Whether an array of floats is infinite anywhere."""
-    return array.dtype.kind == "f" and bool(np.isinf(array).any())
+    return torch.tensor(array, device=device)
 
 
 def numbers(array: NDArray[Any]) -> list[Any]:

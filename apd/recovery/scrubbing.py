@@ -8,8 +8,7 @@ the target itself, so that what no component owns stays.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Shaped
@@ -17,8 +16,7 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.effects import effects_at
-from apd.graph import Handler
-from apd.hooks import Capture
+from apd.hooks import Capture, add
 from apd.masked import masked_call, masked_outputs
 from apd.pairs import Pairs
 from apd.sites import Use
@@ -156,18 +154,9 @@ def run_without(
     With gradients enabled, the outputs are differentiable with respect to every captured y.
     """
     pairs = Pairs.dense(removed, target.dtype)
-    seen: list[Capture] = []
 
-    def remove(use: Use) -> Handler:
-        def call(operator: Callable[..., Tensor], *args: Any) -> Tensor:
-            operand, _ = use.operands(args)
-            factors = components.factors[use.site]
-            y = operator(*args) - masked_call(use, operand, factors, pairs)
-            if torch.is_grad_enabled():
-                y.requires_grad_()
-            seen.append(Capture(use, operand.detach(), y))
-            return y
+    def taken(use: Use, operand: Tensor) -> Tensor:
+        part = -masked_call(use, operand, components.factors[use.site], pairs)
+        return part.requires_grad_() if torch.is_grad_enabled() else part
 
-        return call
-
-    return target.run(x, {use.node: remove(use) for use in target.uses}), seen
+    return add(target, x, taken)

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd.block import numbers_of, rows_that_fit
+from apd.batch_sizes import numbers_of, rows_that_fit
 from apd.hooks import capture
 from apd.output_gradients import random_signs
 from apd.reference import spread_over

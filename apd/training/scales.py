@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd.block import numbers_of, rows_that_fit
+from apd.batch_sizes import numbers_of, rows_that_fit
 from apd.config import Config
 from apd.errors import ConfigError, ReferenceError
 from apd.masked import own_outputs

@@ -8,7 +8,7 @@ machine, so that the same seed gives the same run.
 
 from __future__ import annotations
 
-from apd.block import numbers_at_uses, numbers_of, rows_that_fit
+from apd.batch_sizes import numbers_at_uses, numbers_of, rows_that_fit
 from apd.components import Components
 from apd.config import Config
 from apd.target import Target

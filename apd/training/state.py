@@ -67,10 +67,17 @@ class Training:
 
 
 def component_count(target: Target, config: Config) -> int:
-    """C: what the settings say, else in proportion to the widest site, within bounds."""
+    """C: what the settings say, else in proportion to the widest site, within bounds.
+
+    Raises:
+        ConfigError: an input is to use more of them than there are.
+    """
     widest = max(max(site.shape) for site in target.sites.values())
     fewest, most = COMPONENTS
-    return config.components or min(most, max(fewest, round(COMPONENTS_OVER_WIDTH * widest)))
+    count = config.components or min(most, max(fewest, round(COMPONENTS_OVER_WIDTH * widest)))
+    if config.active is not None and config.active > count:
+        raise ConfigError(f"setting 'active': {config.active:g} of {count} components are too many")
+    return count
 
 
 def begin(target: Target, config: Config) -> Training:

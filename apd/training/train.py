@@ -15,9 +15,9 @@ from apd.products import unfilled
 from apd.sites import Factors
 from apd.target import Target
 from apd.training import exercise, losses, schedules
+from apd.training.allocator import keep_freed_memory
 from apd.training.background import background_of
 from apd.training.gradient import Gradient, Mixture
-from apd.training.memory import keep_freed_memory
 from apd.training.objectives import OBJECTIVES, Objective
 from apd.training.optimiser import descend
 from apd.training.reproduction import reproduction

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from apd.block import rows_at_once
+from apd.batch_sizes import rows_at_once
 from apd.config import Config
 from apd.hooks import capture
 from apd.inputs import Arrays
