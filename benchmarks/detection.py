@@ -30,7 +30,6 @@ for reporting, never for tuning.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -45,6 +44,7 @@ from attacks import ATTACKS
 from backdoors import backdoors
 from cells import Benchmark, Kind
 from disturbed import anomalies
+from kept import keep
 from nulls import nulls
 from parallel import side_by_side
 from references import references
@@ -54,7 +54,6 @@ from trainings import TRAININGS, trainings
 from victims import Recipe
 
 import apd
-from apd.files import write_whole
 
 PROCESSES = 2
 INTERRUPTED = 130
@@ -172,15 +171,8 @@ def computed(benchmark: Benchmark, every: list[Job], options: argparse.Namespace
         progress.print(f"{done} of {len(missing)}: {job.recipe} {'done' if well else 'FAILED'}")
         if not well:
             failed.append(job)
-        write(options.json, rows_of(benchmark, every))
+        keep(options.json, rows_of(benchmark, every))
     return failed
-
-
-def write(path: Path | None, rows: Rows) -> None:
-    """The rows as a JSON list, where it is asked for; the file is always whole."""
-    if path:
-        text = json.dumps(rows, indent=1) + "\n"
-        write_whole(path, lambda scratch: scratch.write_text(text))
 
 
 def main() -> None:
@@ -197,7 +189,7 @@ def main() -> None:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(INTERRUPTED)
     rows = rows_of(benchmark, every)
-    write(options.json, rows)
+    keep(options.json, rows)
     show(rows, Console(width=150))
     draw(rows)
     if options.left_out:

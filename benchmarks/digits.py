@@ -11,11 +11,11 @@ without the components that it names, and without as many others at random that 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
+from kept import keep
 from naming import most_named
 from rich.console import Console
 from rich.table import Table
@@ -124,9 +124,7 @@ def main() -> None:
         toy = toys.make("digits", seed)
         run = apd.decompose(toy.model, toy.reference, apd.Config(seed=seed))
         found.append(measured(toy, run))
-        if options.json:
-            rows = [{"seed": s, **f} for s, f in zip(options.seeds, found, strict=False)]
-            options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        keep(options.json, ({"seed": s, **f} for s, f in zip(options.seeds, found, strict=False)))
     show(options.seeds, found, Console(width=100))
 
 

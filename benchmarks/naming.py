@@ -16,8 +16,7 @@ five    triggered inputs still taken for the target without the five that each o
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from attacks import ATTACKS, TARGET
 from backdoors import enough, groups_of
 from defenders import Subject
 from images import load, split
+from kept import keep
 from rich.console import Console
 from tables import headed
 from trainings import TRAININGS
@@ -116,8 +116,7 @@ def main() -> None:
                 continue
             with torch.no_grad():
                 rows.append(measured(subject))
-            if options.json:
-                options.json.write_text(json.dumps([asdict(r) for r in rows], indent=1) + "\n")
+            keep(options.json, rows)
     show(rows, console)
 
 

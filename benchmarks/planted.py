@@ -21,13 +21,13 @@ named    flagged anomalies whose first named component is the carrier, or where 
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from kept import keep
 from recovery import WITH_MECHANISMS
 from rich.console import Console
 from rich.table import Table
@@ -169,8 +169,7 @@ def main() -> None:
         for seed in options.seeds:
             found.append(measured(name, seed))
             progress.print(found[-1])
-            if options.json:
-                options.json.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
+            keep(options.json, found)
     show(found, console)
 
 

@@ -26,16 +26,16 @@ a convention about who owns the cross-talk between functions (`toys/residual_mlp
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 
 import torch
+from kept import keep
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -205,8 +205,7 @@ def main() -> None:
     for row in rows(options):
         found.append(row)
         progress.print(f"{row.toy}, seed {row.seed}: {row.recovered} of {row.mechanisms}")
-        if options.json:
-            options.json.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
+        keep(options.json, found)
     show(sorted(found, key=lambda row: (options.toys.index(row.toy), row.seed)), console)
 
 

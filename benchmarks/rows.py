@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
@@ -66,11 +63,6 @@ COLUMNS = {
     "rows/s": ("rows_per_s", "{:,.0f}"),
     "slope": ("slope", "{:.2f}"),
 }
-
-
-def write(rows: Iterable[Row], path: Path) -> None:
-    """All rows so far, as a JSON list."""
-    path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 def show(rows: list[Row], console: Console) -> None:

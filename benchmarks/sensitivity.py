@@ -10,14 +10,14 @@ own (`benchmarks/recovery.py` says when), mean over toys and seeds, and that of 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from kept import keep
 from recovery import WITH_MECHANISMS
 from rich.console import Console
 from rich.table import Table
@@ -108,8 +108,7 @@ def main() -> None:
     for row in rows(options.toys, options.seeds):
         found.append(row)
         progress.print(row)
-        if options.json:
-            options.json.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
+        keep(options.json, found)
     show(found, console)
 
 

@@ -22,9 +22,10 @@ import growth
 import scoring
 import torch
 import training
+from kept import keep
 from measure import set_threads
 from rich.console import Console
-from rows import Row, show, write
+from rows import Row, show
 
 WIDTH = 180
 SECTIONS = {
@@ -62,8 +63,7 @@ def main() -> None:
             for row in SECTIONS[section](device, threads, options.quick):
                 rows.append(row)
                 progress.print(f"{device}, {threads} threads, {row.experiment}")
-                if options.json:
-                    write(rows, options.json)
+                keep(options.json, rows)
     show(rows, console)
 
 

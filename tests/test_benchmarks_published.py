@@ -1,6 +1,8 @@
 """The published rows of the detection benchmark: what is kept, and the page's tables out of it."""
 
+import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
 
 import published
+from kept import keep
 from scores import family
 
 VICTIMS = [("patch", 0), ("patch", 1), ("warp", 0)]
@@ -147,3 +150,20 @@ def test_the_pages_tables_are_those_of_the_rows():
     page = published.PAGE.read_text()
     for table in published.tables(published.read(published.KEPT)):
         assert published.placed(page, table) == page
+
+
+@dataclass(frozen=True)
+class Kept:
+    seed: int
+    found: float
+
+
+def test_rows_are_kept_whole_in_directories_that_are_made(tmp_path):
+    path = tmp_path / "not" / "there" / "rows.json"
+    victim = Kept(2, 0.5)
+    for rows in ([victim], [victim, {"seed": 3, "found": None}]):
+        keep(path, rows)
+        assert json.loads(path.read_text())[0] == {"seed": 2, "found": 0.5}
+    assert len(json.loads(path.read_text())) == 2
+    assert [each.name for each in path.parent.iterdir()] == ["rows.json"]
+    keep(None, [victim])
