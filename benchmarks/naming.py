@@ -5,7 +5,8 @@
 
 Victims and decompositions are those of `detection.py`, out of its cache, or made for it. Triggered
 inputs are those that the trigger turned into the target class; where these are too few the attack
-has failed, and its victim has no line.
+has failed, and its victim has no line. Beside the trained components, the same is asked of singular
+vectors set apart (`controls`), which no training found.
 
 named   triggered inputs that name the same component first, the one most often named so
 left    triggered inputs that a network without this one component still takes for the target
@@ -16,13 +17,14 @@ five    triggered inputs still taken for the target without the five that each o
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from architectures import ARCHITECTURES
-from attacks import ATTACKS, TARGET
+from attacks import ATTACKS, TARGET, Pictures
 from backdoors import enough, groups_of
 from defenders import Subject
 from images import load, split
@@ -30,43 +32,63 @@ from kept import keep
 from rich.console import Console
 from tables import headed
 from trainings import TRAININGS
-from victims import Recipe
+from victims import Recipe, Victim
 
 import apd
+import mad
 
+CONTROL = "singular_vectors_apart"
 COLUMNS = ("named", "left", "kept", "five")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One victim; the columns are explained above."""
+    """One victim and what it is decomposed into; the other columns are explained above."""
 
     attack: str
     seed: int
+    components: str
     named: float
     left: float
     kept: float
     five: float
 
 
-def measured(subject: Subject) -> Row:
+def measured(subject: Subject) -> Iterator[Row]:
     """Score a victim's inputs, and take out what they name."""
-    found, test = subject.victim, subject.parts.test
-    groups = groups_of(found, test)
-    clean, triggered = (found.inputs(groups[name]) for name in ("clean", "triggered"))
     defender = subject.defender(subject.parts.reference)
-    components = defender.detector().score(triggered).components
-    first, share = most_named(components[:, 0])
-    without = defender.run.ablate([first])
+    groups = groups_of(subject.victim, subject.parts.test)
+    yield named(subject.victim, groups, "trained", defender.detector())
+    yield named(subject.victim, groups, CONTROL, defender.control(CONTROL))
+
+
+def named(
+    found: Victim, groups: dict[str, Pictures], components: str, detector: mad.Detector
+) -> Row:
+    """The row of one decomposition of a victim.
+
+    Args:
+        found: the victim.
+        groups: its clean and triggered pictures.
+        components: what to call those of the decomposition.
+        detector: of the decomposition.
+    """
+    clean, triggered = (found.inputs(groups[name]) for name in ("clean", "triggered"))
+    run = detector.decomposition
+    assert isinstance(run, apd.Run)
+    by_input = detector.score(triggered).components
+    first, share = most_named(by_input[:, 0])
+    without = run.ablate([first])
     x = triggered.numpy()
     each = [
-        defender.run.outputs_without(x[[n]], own.tolist()).argmax() == TARGET
-        for n, own in enumerate(components)
+        run.outputs_without(x[[n]], own.tolist()).argmax() == TARGET
+        for n, own in enumerate(by_input)
     ]
     same = without(clean).argmax(1) == found.predictions(groups["clean"])
     return Row(
         attack=found.recipe.attack,
         seed=found.recipe.seed,
+        components=components,
         named=share,
         left=(without(triggered).argmax(1) == TARGET).double().mean().item(),
         kept=same.double().mean().item(),
@@ -81,11 +103,12 @@ def most_named(first: np.ndarray) -> tuple[int, float]:
 
 
 def show(rows: list[Row], console: Console) -> None:
-    """A line per victim."""
-    table = headed("backdoors without what they are named for", "attack", "seed", *COLUMNS)
+    """A line per victim and decomposition."""
+    names = ("attack", "seed", "components", *COLUMNS)
+    table = headed("backdoors without what they are named for", *names)
     for row in rows:
         figures = (f"{getattr(row, name):.3f}" for name in COLUMNS)
-        table.add_row(row.attack, str(row.seed), *figures)
+        table.add_row(row.attack, str(row.seed), row.components, *figures)
     console.print(table)
 
 
@@ -115,7 +138,7 @@ def main() -> None:
                 console.print(f"{attack}, seed {seed}: the attack failed")
                 continue
             with torch.no_grad():
-                rows.append(measured(subject))
+                rows.extend(measured(subject))
             keep(options.json, rows)
     show(rows, console)
 

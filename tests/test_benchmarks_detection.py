@@ -231,23 +231,27 @@ def test_families_leave_no_baseline_out():
     ]
 
 
-def test_a_row_of_names_is_what_taking_components_out_by_hand_gives(benchmark):
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_row_of_names_is_what_taking_components_out_by_hand_gives(benchmark, which):
     subject = Subject.of(split(load(None), 100), RECIPE, TINY, benchmark.cache)
     with torch.no_grad():
-        row = naming.measured(subject)
+        row = list(naming.measured(subject))[which]
+    assert row.components == ["trained", "singular_vectors_apart"][which]
     groups = groups_of(subject.victim, subject.parts.test)
     clean, triggered = (subject.victim.inputs(groups[g]) for g in ("clean", "triggered"))
     defender = subject.defender(subject.parts.reference)
-    every = defender.detector().score(triggered).components.tolist()
+    detector = [defender.detector(), defender.control("singular_vectors_apart")][which]
+    run = detector.decomposition
+    every = detector.score(triggered).components.tolist()
     named = [own[0] for own in every]
     first = max(sorted(set(named)), key=named.count)
 
     def without_any(removed):
-        weights = dict(defender.run.target.state)
+        weights = dict(run.target.state)
         for c in removed:
-            component = defender.run.components.component(c)
+            component = run.components.component(c)
             weights |= {site: weights[site] - p for site, p in component.items()}
-        return defender.run.target.with_weights(weights)
+        return run.target.with_weights(weights)
 
     without, before = without_any([first]), subject.victim.predictions(groups["clean"])
     left = [without_any(own)(x[None]).argmax() for own, x in zip(every, triggered, strict=True)]
