@@ -25,7 +25,7 @@ class Setup(NamedTuple):
         target: the network as data.
         x: the reference as the target takes it, [n, *shape].
         rows: those of its rows to train on.
-        config: the settings, the batch cut to what fits.
+        config: the settings, rank and batch cut to what fits.
     """
 
     target: Target

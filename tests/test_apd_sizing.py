@@ -34,6 +34,20 @@ def test_a_batch_is_cut_to_what_fits_and_no_further(monkeypatch):
     assert sized(config.model_copy(update={"batch_size": 1}), target).batch_size == 1
 
 
+def test_a_rank_is_cut_to_what_a_component_can_have_at_some_site():
+    network, x = large()
+    target = apd.Target.of(network, x)
+    assert {site.shape for site in target.sites.values()} == {(8, 15), (2, 768)}
+    ranks = [sized(apd.Config(components=7, rank=rank), target).rank for rank in (1, 8, 9, 1000)]
+    assert ranks == [1, 8, 8, 8]
+    whole, cut = (
+        apd.decompose(network, x, apd.Config(components=7, steps=3, batch_size=4, rank=rank))
+        for rank in (8, 1000)
+    )
+    assert whole.fingerprint == cut.fingerprint
+    assert whole.rows_at_once == cut.rows_at_once
+
+
 def test_a_target_that_hardly_fits_is_decomposed_in_small_batches(monkeypatch):
     network, x = large()
     monkeypatch.setattr(batch_sizes, "MOST_IN_TRAINING", 2**17)

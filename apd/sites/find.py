@@ -31,12 +31,12 @@ Maker = Callable[[Node, str, Tensor], Use]
 
 
 def linear(node: Node, site: str, _: Tensor) -> Use:
-    """X W^T."""
+    """x W^T."""
     return LinearUse(node.name, site)
 
 
 def transposed(node: Node, site: str, _: Tensor) -> Use:
-    """X W."""
+    """x W."""
     return TransposedUse(node.name, site)
 
 

@@ -91,15 +91,15 @@ class MatrixParts(Parts):
         return list(range(1, len(self.step.result.shape)))
 
     def read(self, w: Writer, x: str) -> str:
-        """X into, [n, ..., C m]."""
+        """x into, [n, ..., C m]."""
         return w.call("MatMul", x, w.number(self.into))
 
     def write(self, w: Writer, r: str) -> str:
-        """R out_of."""
+        """r out_of."""
         return w.call("MatMul", r, w.number(self.out_of))
 
     def adjoint(self, w: Writer, g: str) -> str:
-        """G out_of^T."""
+        """g out_of^T."""
         return w.call("MatMul", g, w.number(self.out_of.T))
 
 

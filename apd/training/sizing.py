@@ -19,10 +19,11 @@ COPIES = 5
 
 
 def sized(config: Config, target: Target) -> Config:
-    """The settings with a batch that fits."""
-    each = numbers_per_input(target, component_count(target, config) * config.rank)
+    """The settings with a rank that a component can have at some site, and a batch that fits."""
+    rank = min(config.rank, max(min(site.shape) for site in target.sites.values()))
+    each = numbers_per_input(target, component_count(target, config) * rank)
     fitting = min(config.batch_size, rows_that_fit(each))
-    return config.model_copy(update={"batch_size": fitting})
+    return config.model_copy(update={"rank": rank, "batch_size": fitting})
 
 
 def numbers_per_input(target: Target, parts: int) -> int:

@@ -12,17 +12,17 @@ from apd.from_onnx.operators.arithmetic import unary
 
 
 def leaky_relu(x: Tensor, *, alpha: float = 0.01) -> Tensor:
-    """X where positive, else alpha x."""
+    """x where positive, else alpha x."""
     return F.leaky_relu(x, alpha)
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """X where positive, else slope x."""
+    """x where positive, else slope x."""
     return torch.where(x > 0, x, slope * x)
 
 
 def elu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """X where positive, else alpha (exp x - 1)."""
+    """x where positive, else alpha (exp x - 1)."""
     return F.elu(x, alpha)
 
 
@@ -39,12 +39,12 @@ def celu(x: Tensor, *, alpha: float = 1.0) -> Tensor:
 
 
 def gelu(x: Tensor, *, approximate: str = "none") -> Tensor:
-    """X times the normal distribution's cumulative density at x, or its tanh approximation."""
+    """x times the normal distribution's cumulative density at x, or its tanh approximation."""
     return F.gelu(x, approximate=approximate)
 
 
 def swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
-    """X sigmoid(alpha x)."""
+    """x sigmoid(alpha x)."""
     return F.silu(x) if alpha == 1 else x * torch.sigmoid(alpha * x)
 
 
@@ -54,14 +54,14 @@ def hard_sigmoid(x: Tensor, *, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
 
 
 def softsign(x: Tensor) -> Tensor:
-    """X / (1 + |x|)."""
+    """x / (1 + |x|)."""
     return x / (1 + x.abs())
 
 
 def clip(
     x: Tensor, least: Tensor | float | None = None, most: Tensor | float | None = None
 ) -> Tensor:
-    """X held between two numbers, either of which may be left out."""
+    """x held between two numbers, either of which may be left out."""
     kind: Any = torch.clamp
     return kind(x, least, most)
 

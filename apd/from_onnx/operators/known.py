@@ -43,7 +43,7 @@ def slice_of(
     axes: Array | Sequence[int] | None = None,
     steps: Array | None = None,
 ) -> Array:
-    """X between places along some axes."""
+    """x between places along some axes."""
     along = range(len(starts)) if axes is None else axes
     by = np.ones(len(starts), int) if steps is None else steps
     cut = [slice(None)] * x.ndim
@@ -53,12 +53,12 @@ def slice_of(
 
 
 def squeeze(x: Array, axes: Array | Sequence[int] | None = None) -> Array:
-    """X without axes of one place."""
+    """x without axes of one place."""
     return np.squeeze(x, None if axes is None else tuple(axes))
 
 
 def unsqueeze(x: Array, axes: Array | Sequence[int]) -> Array:
-    """X with further axes of one place."""
+    """x with further axes of one place."""
     return np.expand_dims(x, tuple(axes))
 
 
@@ -68,12 +68,12 @@ def concat(*several: Array, axis: int) -> Array:
 
 
 def reshape(x: Array, shape: Array, *, allowzero: int = 0) -> Array:
-    """X in another shape."""
+    """x in another shape."""
     return x.reshape(numbers(shape))
 
 
 def expand(x: Array, shape: Array) -> Array | Tensor:
-    """X repeated until it has a shape; a tensor where the number of inputs is part of that."""
+    """x repeated until it has a shape; a tensor where the number of inputs is part of that."""
     if is_symbolic(shape):
         return layout.expand(as_tensor(x, torch.device("cpu")), shape)
     return np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape)))

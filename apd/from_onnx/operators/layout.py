@@ -20,7 +20,7 @@ Axes = Array | Sequence[int] | None
 
 
 def identity(x: Tensor) -> Tensor:
-    """X."""
+    """x."""
     return x
 
 
@@ -38,7 +38,7 @@ def dropout(
 
 
 def reshape(x: Tensor, shape: Array, *, allowzero: int = 0) -> Tensor:
-    """X in another shape, 0 standing for what it was and -1 for what is left."""
+    """x in another shape, 0 standing for what it was and -1 for what is left."""
     sizes = numbers(shape)
     if not allowzero:
         sizes = [x.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
@@ -46,17 +46,17 @@ def reshape(x: Tensor, shape: Array, *, allowzero: int = 0) -> Tensor:
 
 
 def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
-    """X as a matrix, the axes before one in its rows."""
+    """x as a matrix, the axes before one in its rows."""
     return x.flatten(1) if axis == 1 else x.reshape(math.prod(x.shape[:axis]), -1)
 
 
 def transpose(x: Tensor, *, perm: Sequence[int] | None = None) -> Tensor:
-    """X with its axes in another order, by default the opposite one."""
+    """x with its axes in another order, by default the opposite one."""
     return x.permute(list(perm) if perm is not None else list(range(x.ndim))[::-1])
 
 
 def squeeze(x: Tensor, axes: Axes = None) -> Tensor:
-    """X without some axes of one place, by default without any."""
+    """x without some axes of one place, by default without any."""
     if axes is None:
         chosen = [i for i, size in enumerate(x.shape) if i > 0 and size == 1]
     else:
@@ -65,7 +65,7 @@ def squeeze(x: Tensor, axes: Axes = None) -> Tensor:
 
 
 def unsqueeze(x: Tensor, axes: Axes) -> Tensor:
-    """X with further axes of one place, counted as in the result."""
+    """x with further axes of one place, counted as in the result."""
     chosen = np.asarray(axes).tolist()
     for axis in sorted(axis % (x.ndim + len(chosen)) for axis in chosen):
         x = x.unsqueeze(axis)
@@ -80,7 +80,7 @@ def concat(*several: Tensor, axis: int) -> Tensor:
 def slice_of(
     x: Tensor, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None
 ) -> Tensor:
-    """X between places along some axes.
+    """x between places along some axes.
 
     Raises:
         TargetError: it is taken backwards.
@@ -99,14 +99,14 @@ def slice_of(
 def split(
     x: Tensor, sizes: Array | None = None, *, axis: int = 0, num_outputs: int
 ) -> tuple[Tensor, ...]:
-    """X in parts along an axis, by default as equal as whole numbers allow."""
+    """x in parts along an axis, by default as equal as whole numbers allow."""
     if sizes is None:
         return x.split(math.ceil(x.shape[axis] / num_outputs), axis)
     return x.split(numbers(sizes), axis)
 
 
 def expand(x: Tensor, shape: Array) -> Tensor:
-    """X repeated along axes of one place until it has a shape, or a larger one where x has."""
+    """x repeated along axes of one place until it has a shape, or a larger one where x has."""
     sizes = numbers(shape)
     sizes = [1] * (x.ndim - len(sizes)) + sizes
     own = [1] * (len(sizes) - x.ndim) + list(x.shape)
@@ -114,7 +114,7 @@ def expand(x: Tensor, shape: Array) -> Tensor:
 
 
 def tile(x: Tensor, repeats: Array) -> Tensor:
-    """X so many times along every axis."""
+    """x so many times along every axis."""
     return x.repeat(numbers(repeats))
 
 
@@ -126,7 +126,7 @@ def pad(
     *,
     mode: str = "constant",
 ) -> Tensor:
-    """X with a number around it.
+    """x with a number around it.
 
     Raises:
         TargetError: it is padded with something else.

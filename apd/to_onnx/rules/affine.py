@@ -15,7 +15,7 @@ from apd.to_onnx.writer import Writer
 
 
 def linear(w: Writer, step: Step, x: str, weight: Tensor | str, bias: Tensor | None = None) -> str:
-    """X W^T + b."""
+    """x W^T + b."""
     y = w.call("MatMul", x, w.number(constant(step, weight).T))
     return y if bias is None else w.call("Add", y, w.number(bias))
 
@@ -28,7 +28,7 @@ def linear_back(
 
 
 def product(w: Writer, step: Step, x: str, weight: Tensor | str) -> str:
-    """X W.
+    """x W.
 
     Raises:
         TargetError: W is no matrix.
@@ -45,7 +45,7 @@ def product_back(w: Writer, step: Step, y: str, g: str, x: str, weight: Tensor) 
 
 
 def batch_norm(w: Writer, step: Step, x: str, *given: Any) -> str:
-    """X scaled and shifted, channel by channel."""
+    """x scaled and shifted, channel by channel."""
     scale, shift = scale_and_shift(step, *given)
     return w.call("Add", w.call("Mul", x, w.number(scale)), w.number(shift))
 

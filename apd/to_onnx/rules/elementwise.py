@@ -52,7 +52,7 @@ def relu_slope(w: Writer, x: str, y: str) -> str:
 
 
 def leaky_relu(w: Writer, x: str, alpha: float = 0.01) -> str:
-    """X where positive, else alpha x."""
+    """x where positive, else alpha x."""
     return w.call("LeakyRelu", x, alpha=alpha)
 
 
@@ -62,7 +62,7 @@ def leaky_relu_slope(w: Writer, x: str, y: str, alpha: float = 0.01) -> str:
 
 
 def elu(w: Writer, x: str, alpha: float = 1.0) -> str:
-    """X where positive, else alpha (exp x - 1)."""
+    """x where positive, else alpha (exp x - 1)."""
     return w.call("Elu", x, alpha=alpha)
 
 
@@ -93,7 +93,7 @@ def sigmoid_slope(w: Writer, x: str, y: str) -> str:
 
 
 def silu(w: Writer, x: str) -> str:
-    """X sigmoid(x)."""
+    """x sigmoid(x)."""
     return w.call("Mul", x, w.call("Sigmoid", x))
 
 
@@ -104,7 +104,7 @@ def silu_slope(w: Writer, x: str, y: str) -> str:
 
 
 def gelu(w: Writer, x: str, *, approximate: str = "none") -> str:
-    """X times the normal distribution's cumulative density at x, or its tanh approximation."""
+    """x times the normal distribution's cumulative density at x, or its tanh approximation."""
     return w.call("Gelu", x, approximate=approximate)
 
 
