@@ -121,6 +121,7 @@ CASES = {
     "Gelu by tanh": ("5", 'y = Gelu <approximate = "tanh"> (x)', {}),
     "Swish": ("5", "y = Swish <alpha = 1.7> (x)", {}),
     "HardSigmoid": ("5", "y = HardSigmoid <alpha = 0.4, beta = 0.3> (x)", {}),
+    "Clip, either bound left out": ("5", "y = Clip (x)", {}),
     "Clip": ("5", "y = Clip (x, a, b)", {"a": number(-0.5), "b": number(0.3)}),
     "Clip above": ("5", 'y = Clip (x, "", b)', {"b": number(0.3)}),
     "Softmax": ("3, 5", "y = Softmax <axis = 1> (x)", {}),
@@ -254,6 +255,16 @@ def test_an_operator_computes_what_onnxruntime_computes(case, tmp_path):
         expected, got = by_onnxruntime(path, x), module(torch.tensor(x)).detach().numpy()
         assert got.dtype == expected.dtype
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_masked_adds_nothing_to_a_sum_of_exponentials(tmp_path):
+    body, axes = "y = ReduceLogSumExp <keepdims = 0> (x, a)", {"a": whole(2)}
+    module = load_onnx(file_of(tmp_path / "model.onnx", "3, 4", body, axes))
+    x = draw(2, 3, 4)
+    x[0, 1, 2] = x[1, 2] = -np.inf
+    expected = np.logaddexp.reduce(x, 2)
+    assert np.isneginf(expected[1, 2])
+    np.testing.assert_allclose(module(torch.tensor(x)).numpy(), expected, rtol=1e-5)
 
 
 def test_every_operator_has_a_case():

@@ -40,13 +40,6 @@ def product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return x
 
 
-def log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    """The logarithm of the sum of exponentials, whatever their size."""
-    most = torch.amax(x, axes, keepdim=True)
-    shift = most if keep else torch.amax(x, axes)
-    return (x - most).exp().sum(axes, keep).log() + shift
-
-
 REDUCTIONS = {
     "ReduceMean": reduction(lambda x, axes, keep: x.mean(axes, keep)),
     "ReduceSum": reduction(lambda x, axes, keep: x.sum(axes, keep)),
@@ -56,5 +49,5 @@ REDUCTIONS = {
     "ReduceL1": reduction(lambda x, axes, keep: x.abs().sum(axes, keep)),
     "ReduceL2": reduction(lambda x, axes, keep: x.square().sum(axes, keep).sqrt()),
     "ReduceSumSquare": reduction(lambda x, axes, keep: x.square().sum(axes, keep)),
-    "ReduceLogSumExp": reduction(log_sum_exp),
+    "ReduceLogSumExp": reduction(torch.logsumexp),
 }
