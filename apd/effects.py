@@ -7,6 +7,7 @@ sum_m read(x)[c, m] * adjoint(g)[c, m], which is <slope(x, g), P_c> too.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from apd.components import Components
 from apd.hooks import Capture
 from apd.routes import effects_through_weights, projections
 from apd.sites import Factors, Use
@@ -74,6 +76,17 @@ class ThroughWeights(Effects):
     def __call__(self, g: Float[Tensor, "k n ..."]) -> Float[Tensor, "k n C"]:
         """Effects on k scalars."""
         return projections(self.use.slope(self.x, g), self.factors)
+
+
+def effects_of(
+    components: Components, captures: Sequence[Capture], gradients: Sequence[Tensor]
+) -> Float[Tensor, "k n C"]:
+    """Effects of components on k scalars, from their gradients at the output of every use."""
+    by_use = [
+        effects_at(seen, components.factors[seen.use.site])(g)
+        for seen, g in zip(captures, gradients, strict=True)
+    ]
+    return torch.stack(by_use).sum(0)
 
 
 def effects_at(capture: Capture, factors: Factors) -> Effects:

@@ -30,11 +30,12 @@ def serve(
 ) -> None:
     """Score inputs that come by HTTP, as `apd score` does.
 
-    POST /score takes {"x": [[...], ...]} as JSON, or the bytes of an .npz file, and answers with
-    the rows of `apd score`. GET /healthz says what serves, GET /metrics what was served, for
-    Prometheus. Whoever reaches the port can score: keep it behind what knows your users.
+    POST /score takes {"x": [[...], ...]} as JSON, or the bytes of an .npz file as in
+    `curl --data-binary @inputs.npz 127.0.0.1:8000/score`, and answers with the rows of `apd score`.
+    GET /healthz says what serves, GET /metrics what was served, for Prometheus. Whoever reaches the
+    port can score: keep it behind what knows your users.
 
-    Example: apd serve runs/mine, then curl --data-binary @inputs.npz 127.0.0.1:8000/score
+    Example: apd serve runs/mine --port 8000
     """
     refuse_missing("serving", *NEEDED)
     import uvicorn

@@ -113,7 +113,9 @@ def train(
         from cli.dry_run import say, told, tried
 
         found = tried(plan, trust=trust)
-        put(told(found)) if json else say(found)
+        if json:
+            put(told(found))
+        say(found)
         return
     run = run or runs.fresh(plan.name)
     if not resume:
@@ -151,10 +153,7 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
         InputError: there is none, or it is finished.
     """
     path = settings.find(config, target)
-    configured_out = from_file(settings.read(path))[1] if path is not None else None
-    if configured_out is not None and not runs.is_unfinished(configured_out):
-        configured_out = None
-    run = runs.unfinished(out or configured_out)
+    run = runs.unfinished(out or begun_by(path))
     plan = recorded(run)
     if plan is not None and config is not None:
         return run, plan.over({}, settings.read(config).decomposition)
@@ -163,6 +162,12 @@ def to_resume(out: Path | None, config: Path | None, target: str | None) -> tupl
     if target is None and path is None:
         raise InputError(f"{run} has no {RECORD}; give the target it was begun with again")
     return run, configured(config, target)[0]
+
+
+def begun_by(path: Path | None) -> Path | None:
+    """The run that an `apd.toml` asks for, where it is unfinished."""
+    out = from_file(settings.read(path))[1] if path is not None else None
+    return out if out is not None and runs.is_unfinished(out) else None
 
 
 def work(

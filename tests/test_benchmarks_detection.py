@@ -155,7 +155,7 @@ def test_other_settings_pictures_or_recipes_are_other_cells(benchmark, tmp_path)
 
 def test_sources_are_all_that_score_and_what_the_benchmark_imports_of_its_own(tmp_path):
     names = {path.stem for path in sources() if path.parent.name == "benchmarks"}
-    around = {"detection", "parallel", "tables"}
+    around = {"detection", "kept", "parallel", "tables"}
     assert imported_by("detection") - around == names == set(OWN)
     ends = {"/".join(path.parts[-3:]) for path in sources()}
     assert ends >= {"mad/scores/__init__.py", "apd/strength/backward.py"}

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from apd.components import Components
-from apd.effects import effects_at
+from apd.effects import effects_of
 from apd.hooks import Capture, add
 from apd.masked import masked_call, masked_outputs
 from apd.pairs import Pairs
@@ -137,10 +137,7 @@ def removal_slopes(
         loss = (outputs - target(x)).square().sum()
     places = [capture.y for capture in captures]
     gradients = torch.autograd.grad(loss, places, materialize_grads=True)
-    total = outputs.new_zeros(len(x), components.count)
-    for g, capture in zip(gradients, captures, strict=True):
-        total -= effects_at(capture, components.factors[capture.use.site])(g[None])[0]
-    return total
+    return -effects_of(components, captures, [g[None] for g in gradients])[0]
 
 
 def run_without(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from apd.components import Components
 from apd.config import Config
-from apd.effects import effects_at
+from apd.effects import effects_of
 from apd.errors import ReferenceError
 from apd.hooks import Capture, capture
 from apd.output_gradients import every_output, gradients_at_once, random_signs
@@ -158,17 +158,6 @@ class Lp(Objective):
             return every_output(outputs) / (math.sqrt(d) * self.scale)
         signs = random_signs(self.projections, outputs, generator)
         return signs / (math.sqrt(self.projections * d) * self.scale)
-
-
-def effects_of(
-    components: Components, captures: Sequence[Capture], gradients: Sequence[Tensor]
-) -> Float[Tensor, "k n C"]:
-    """Effects of components on k scalars, from their gradients at the output of every use."""
-    by_use = [
-        effects_at(seen, components.factors[seen.use.site])(g)
-        for seen, g in zip(captures, gradients, strict=True)
-    ]
-    return torch.stack(by_use).sum(0)
 
 
 def whole_network(target: Target) -> Components:
