@@ -25,17 +25,30 @@ def check(path: Path, *kept: Path | None) -> None:
     Raises:
         InputError: so it is.
     """
-    if path.is_dir():
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if place.is_dir():
         raise InputError(f"{path} is a directory; a file is needed")
-    if not path.parent.is_dir():
-        raise InputError(f"there is no directory {path.parent} to write {path.name} into")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path} cannot be written: {path.parent} is not yours to write to")
+    if not place.parent.is_dir():
+        raise InputError(f"there is no directory {place.parent} to write {place.name} into")
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: {place.parent} is not yours to write to")
     if any(other is not None and same(path, other) for other in kept):
         raise InputError(f"{path} is needed for something else; give another file to write")
-    there = any((path.parent / name).is_file() for name in RUN_OR_TOY)
-    if there and path.name in BELONGING and path.exists():
+    there = any((place.parent / name).is_file() for name in RUN_OR_TOY)
+    if there and place.name in BELONGING and place.exists():
         raise InputError(f"{path} is a part of a run or of a toy; give another file to write")
+
+
+def check_name(directory: Path) -> None:
+    """Refuses a directory for a run or a toy whose name their files could not be read under.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{directory} is not a name in UTF-8; give another --out") from error
 
 
 def same(path: Path, other: Path) -> bool:

@@ -24,14 +24,19 @@ def share(value: float | None) -> float | None:
     return value
 
 
-def ending(path: Path, suffixes: Collection[str]) -> Path:
+def ending(path: Path, suffixes: Collection[str], beside: str = "") -> Path:
     """A file whose name ends in one of some suffixes.
+
+    Args:
+        path: the file.
+        suffixes: of which it is to have one.
+        beside: what else may be given, in words.
 
     Raises:
         typer.BadParameter: it ends in none.
     """
     if path.suffix not in suffixes:
-        raise typer.BadParameter(f"{path} does not end in {', '.join(suffixes)}")
+        raise typer.BadParameter(f"{path} does not end in {', '.join(suffixes)}{beside}")
     return path
 
 

@@ -26,9 +26,10 @@ DEFAULT_KEY = "x"
 KINDS = {"O": "Python objects", "U": "text", "S": "bytes", "c": "complex numbers", "V": "records"}
 ZIP_MAGIC = b"PK"
 BYTES_AT_ONCE = 2**20
+# what reading a damaged .npz file raises; numpy parses headers as Python's literals
 DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, EOFError),
-    *(ValueError, KeyError, SyntaxError, TokenError),
+    *(zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError),
+    *(SyntaxError, TokenError, TypeError, OverflowError, MemoryError, RecursionError),
 )
 
 
@@ -157,7 +158,10 @@ def _choose(path: Path, keys: list[str], key: str | None) -> str:
 def _header(stream: IO[bytes]) -> Header:
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    return Header(*read(stream))
+    header = Header(*read(stream))
+    if not all(type(size) is int and size >= 0 for size in header.shape):
+        raise ValueError("no sizes")
+    return header
 
 
 def _check(header: Header, path: Path, key: str) -> None:
@@ -169,8 +173,6 @@ def _check(header: Header, path: Path, key: str) -> None:
         raise InputError(f"{path} holds {KINDS[header.dtype.kind]} in {key!r}; numbers are needed")
     if not header.shape:
         raise InputError(f"{path} holds a single number; rows of inputs are needed")
-    if min(header.shape) < 0:
-        raise InputError(f"{path} is damaged: an array has the shape {header.shape}")
     if prod(header.shape) == 0:
         raise InputError(f"{path} holds an empty array, of shape {header.shape}")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +42,12 @@ def kinds_of(path: Path, count: int) -> NDArray[np.str_]:
     """
     import numpy as np
 
+    from cli.inputs import DAMAGED
+
     with np.load(path) as file:
         try:
             found = np.asarray(file[KIND])
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        except DAMAGED:
             found = np.zeros(0, str)
     told = found.dtype.kind == "U" and found.shape == (count,)
     return found if told else np.zeros(count, "U1")

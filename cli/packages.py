@@ -17,5 +17,5 @@ def refuse_missing(what: str, *packages: str) -> None:
     if missing:
         raise InputError(
             f"{what} needs {' and '.join(missing)}; "
-            f"install it with `pip install {' '.join(missing)}`"
+            f"install {'them' if missing[1:] else 'it'} with `pip install {' '.join(missing)}`"
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.errors import InputError
+from cli.files import check_name
 from cli.plan import FILE as RECORD
 
 if TYPE_CHECKING:
@@ -99,11 +100,12 @@ def command(*words: str) -> str:
 
 
 def refuse_taken(run: Path) -> None:
-    """Refuses a directory that holds anything.
+    """Refuses a directory that holds anything, or has no name to be read under.
 
     Raises:
         InputError: so it is; the message says what to do.
     """
+    check_name(run)
     if not run.exists() or (run.is_dir() and not any(run.iterdir())):
         return
     if is_unfinished(run):

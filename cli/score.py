@@ -34,7 +34,7 @@ def written(path: Path) -> Path:
     """
     from cli.rows import WRITERS
 
-    return path if path == STDOUT else ending(path, WRITERS)
+    return path if path == STDOUT else ending(path, WRITERS, " (or be '-' for CSV on stdout)")
 
 
 def score(

@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import importlib
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cli import inputs
 from cli.errors import InputError, reason
 from cli.packages import refuse_missing
 
@@ -28,10 +27,7 @@ TRUTHS = {"true": True, "false": False}
 BLANK = ("", None)
 
 Columns = dict[str, NDArray[Any]]
-DAMAGED = (
-    *(ValueError, TypeError, LookupError, OverflowError, EOFError),
-    *(csv.Error, zipfile.BadZipFile, zlib.error, RecursionError),
-)
+DAMAGED = (*inputs.DAMAGED, LookupError, csv.Error)
 
 T = TypeVar("T")
 
@@ -44,26 +40,24 @@ def read(path: Path) -> Iterator[Columns]:
     """
     if path.suffix == ".parquet":
         refuse_missing("reading .parquet", "pyarrow")
-    found = False
+    names: list[str] = []
     try:
         for raw in READERS[path.suffix](path):
             needed = (*NEEDED, *(f"{name}_bits" for name in raw if is_component(name)))
-            missing = [name for name in needed if name not in raw]
+            missing = [name for name in (*needed, *names) if name not in raw]
             if missing:
                 raise InputError(f"{path} has no column {missing[0]}, so it is no scores file")
-            table = {name: typed(name, values) for name, values in raw.items()}
-            if len({len(column) for column in table.values()}) > 1:
-                raise ValueError("columns differ in length")
+            table = checked({name: typed(name, values) for name, values in raw.items()})
             if len(table["index"]):
-                found = True
-                yield table
+                names = names or list(table)
+                yield {name: table[name] for name in names}
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from error
     except DAMAGED as error:
         raise InputError(f"{path} is damaged or was not written by `apd score`") from error
-    if not found:
+    if not names:
         raise InputError(f"{path} holds no scores")
 
 
@@ -78,9 +72,25 @@ def typed(name: str, values: Iterable[Any]) -> NDArray[Any]:
     return np.array([np.nan if value in BLANK else float(value) for value in values], np.float64)
 
 
+def checked(table: Columns) -> Columns:
+    """A table whose columns are equally long, and whose numbers are such as are written.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if len({len(column) for column in table.values()}) > 1:
+        raise ValueError("columns differ in length")
+    if any(np.isinf(column).any() for column in table.values() if column.dtype.kind == "f"):
+        raise ValueError("a number is infinite")
+    p = table["p_value"]
+    if not (np.isnan(p) | ((p > 0) & (p <= 1))).all():
+        raise ValueError("a p-value is none")
+    return table
+
+
 def is_component(name: str) -> bool:
     """Whether a column names components, the most surprising first, the second, and so on."""
-    return name.removeprefix("component_").isdecimal()
+    return name.startswith("component_") and name.removeprefix("component_").isdecimal()
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:

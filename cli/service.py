@@ -24,6 +24,7 @@ from cli.scoring import tabulate
 from cli.served import Served
 
 if TYPE_CHECKING:
+    import apd
     import mad
 
 MOST_BYTES = 64 * 2**20
@@ -65,7 +66,7 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
             "status": "ok",
             "decomposition": run.fingerprint,
             "input_shape": list(run.input_shape),
-            "inputs": {part.name: list(part.shape) for part in run.target.graph.parts},
+            "inputs": names_of(run),
             "alpha": alpha,
             "smallest_p_value": detector.finest_alpha,
         }
@@ -77,6 +78,12 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
     app.add_api_route("/healthz", healthz)
     app.add_api_route("/metrics", metrics, response_model=None)
     return app
+
+
+def names_of(run: apd.Run) -> dict[str, list[int]]:
+    """The arrays that an .npz file of inputs has to hold, and the shape of each for one input."""
+    parts = run.target.graph.parts
+    return {part.name: list(part.shape) for part in parts} or {KEY: list(run.input_shape)}
 
 
 async def read(request: Request) -> bytes | None:

@@ -28,6 +28,7 @@ def toy(
     Example: apd toy tms-5-2 --out tms && apd train tms
     """
     import toys
+    from cli import files
     from cli.console import facts, say, screen
     from cli.runs import command
 
@@ -35,6 +36,7 @@ def toy(
         raise typer.BadParameter(
             f"there is no toy named {name!r}; there are {', '.join(toys.TOYS)}", param_hint="NAME"
         )
+    files.check_name(out)
     made = toys.make(name, seed, planted=True) if planted else toys.make(name, seed)
     toys.save(made, out)
     anomalies = int(made.inputs.is_anomaly.sum())

@@ -67,7 +67,10 @@ def train(
         str | None, typer.Option(help="cpu, cuda, ...  [default: auto, a GPU where there is one]")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the newest unfinished run, or with --out.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with --out, the settings' own, or the newest unfinished."
+        ),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,

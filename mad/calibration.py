@@ -207,9 +207,12 @@ def fewest_discoveries(n: int, finest: float, fdr: float) -> int:
     Args:
         n: the inputs of a batch.
         finest: the smallest p-value there can be.
-        fdr: the share of false ones among the discoveries that is allowed; of none there are none.
+        fdr: the share of false ones among the discoveries that is allowed.
+
+    Returns:
+        More than n where there can be none.
     """
-    return ceil(n * finest / fdr * (1 - ROUNDING)) if fdr else n + 1
+    return ceil(n * finest / fdr * (1 - ROUNDING)) if finest <= fdr else n + 1
 
 
 def discovery_alpha(p_values: Float[np.ndarray, "n"], fdr: float) -> float:

@@ -36,7 +36,7 @@ def check_decomposition(decomposition: object) -> None:
     Raises:
         InputError: with what it is.
     """
-    if not hasattr(type(decomposition), "masked_outputs"):
+    if isinstance(decomposition, type) or not hasattr(decomposition, "masked_outputs"):
         raise InputError(
             f"a decomposed network is needed, such as apd.decompose makes, "
             f"and this is a {type(decomposition).__name__}"

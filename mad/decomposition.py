@@ -82,5 +82,9 @@ class Decomposition(Protocol):
         ...
 
     def save(self, directory: Path | str) -> None:
-        """Write the decomposition into a directory that has none."""
+        """Write the decomposition into a directory that has none.
+
+        So that it can be read again, the package names a function of the directory as an entry
+        point of the group `mad.decompositions`, under its own name.
+        """
         ...

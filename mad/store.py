@@ -9,7 +9,7 @@ import stat
 import uuid
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -42,7 +42,11 @@ def write(directory: Path, detector: Scorer) -> None:
             that is installed could read the decomposition again.
     """
     package = type(detector.decomposition).__module__.partition(".")[0]
-    loader_of(package, directory)
+    if package not in entry_points(group=LOADERS).names:
+        raise StoreError(
+            f"nothing was saved, as nothing could read a {type(detector.decomposition).__name__} "
+            f"again: its package names no loader as an entry point of the group {LOADERS!r}"
+        )
     if not (directory.is_dir() and any(directory.iterdir())):
         try:
             detector.decomposition.save(directory)
@@ -125,31 +129,19 @@ def digest(arrays: Arrays, metadata: Mapping[str, str]) -> str:
 def load_decomposition(directory: Path, package: str) -> Decomposition:
     """Read a directory's decomposition with the loader its package registers.
 
+    A package that makes decompositions names its loader as an entry point of the group
+    `mad.decompositions`; mad imports none by itself.
+
     Raises:
         StoreError: no such loader is installed, or it refuses the directory.
     """
-    loader = loader_of(package, directory)
-    try:
-        return loader.load()(directory)
-    except Exception as error:
-        raise StoreError(f"the decomposition was not read: {error}") from error
-
-
-def loader_of(package: str, directory: Path) -> EntryPoint:
-    """What reads the decompositions of a package.
-
-    A package that makes them names its loader as an entry point of the group `mad.decompositions`;
-    mad imports none by itself.
-
-    Raises:
-        StoreError: no such loader is installed.
-    """
     loaders = entry_points(group=LOADERS)
     if package not in loaders.names:
-        raise StoreError(
-            f"{directory} needs the package {package!r} to be read, and it to name a loader"
-        )
-    return loaders[package]
+        raise StoreError(f"{directory} needs the package {package!r} to be read")
+    try:
+        return loaders[package].load()(directory)
+    except Exception as error:
+        raise StoreError(f"the decomposition was not read: {error}") from error
 
 
 def pack(value: Any) -> Arrays:

@@ -88,3 +88,9 @@ def trained(name: str, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture(scope="session")
 def detector(digits):
     return mad.Detector.fit(digits.run, digits.toy.reference)
+
+
+@pytest.fixture(scope="session")
+def few_rows(digits):
+    """A detector of a quarter of these, where it is not about what it finds."""
+    return mad.Detector.fit(digits.run, digits.toy.reference[::4])

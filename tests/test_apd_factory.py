@@ -20,6 +20,9 @@ def net():
 def number():
     return 3
 
+def speechless():
+    raise ValueError
+
 def broken():
     raise KeyError("no such size")
 
@@ -32,10 +35,11 @@ def package(tmp_path, monkeypatch):
     (tmp_path / "somebodys.py").write_text(SOURCE)
     (tmp_path / "unparsable.py").write_text("def net(:\n")
     (tmp_path / "failing.py").write_text("raise RuntimeError('no licence')\n")
+    (tmp_path / "leaving.py").write_text("import sys; sys.exit()\n")
     (tmp_path / "script.py").write_text("raise SystemExit(2)\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield
-    for name in ("somebodys", "unparsable", "failing", "script"):
+    for name in ("somebodys", "unparsable", "failing", "script", "leaving"):
         sys.modules.pop(name, None)
 
 
@@ -69,6 +73,8 @@ def test_without_weights_the_factorys_own_are_kept():
         ("unparsable:net", "unparsable"),
         ("failing:net", "failing:net.*no licence"),
         ("script:net", r"script:net.*cannot be imported: it exits \(2\)"),
+        ("leaving:net", r"leaving:net.*cannot be imported: it exits$"),
+        ("somebodys:speechless", "somebodys:speechless failed: ValueError$"),
     ],
 )
 def test_what_is_no_factory_is_refused_by_name(name, said):

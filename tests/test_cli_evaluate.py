@@ -8,6 +8,7 @@ import pytest
 import torch
 from problems import numbers
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from test_cli_inputs import header_of
 from test_cli_main import assert_one_sentence, call
 from torch import nn
 
@@ -115,6 +116,20 @@ def test_kinds_of_inputs_are_told_apart(evaluate, saved):
     with zipfile.ZipFile(directory / "kinds.npz", "a") as file:
         file.writestr("kind", "no array")
     assert evaluate(file="kinds.npz")[0] == 0
+    for shape in ("(2L, 3", "(10000000000000000000000000000000,)"):
+        np.savez(directory / "kinds.npz", x=x, is_anomaly=odd)
+        header_of(shape)(directory / "other.npz")
+        with zipfile.ZipFile(directory / "other.npz") as other:
+            content = other.read("x.npy")
+        with zipfile.ZipFile(directory / "kinds.npz", "a") as file:
+            file.writestr("kind.npy", content)
+        assert evaluate(file="kinds.npz")[0] == 0
+
+
+@pytest.mark.parametrize("width", [1, 12, 13])
+def test_no_terminal_is_too_narrow(evaluate, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert evaluate()[0] == 0
 
 
 def test_where_nothing_can_be_scored_it_says_so(evaluate, saved):

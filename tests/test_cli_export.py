@@ -135,7 +135,9 @@ def test_a_scorer_is_replaced_and_nothing_else(saved, here, tmp_path):
         assert path.read_bytes() == other
     path.unlink()
     for _ in range(2):
-        assert here("export", directory, "--out", path)[0] == 0
+        code, _, err = here("export", directory, "--out", path)
+        assert code == 0
+        assert_one_sentence(err, "nothing can be flagged at alpha 0.01")
 
 
 def test_rows_that_are_not_finite_are_marked(saved, here, tmp_path):

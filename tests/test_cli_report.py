@@ -215,6 +215,9 @@ COLUMNS = {
         ({"index": [0]}, "damaged"),
         ({name: [] for name in COLUMNS}, "holds no scores"),
         ({"component_1": [2, 2]}, "no column component_1_bits"),
+        ({"p_value": [0.5, np.inf]}, "damaged"),
+        ({"p_value": [0.5, 1.5]}, "damaged"),
+        ({"score_bits": [-np.inf, 1]}, "damaged"),
     ],
 )
 def test_columns_that_do_not_belong_together_are_refused(changed, said, here, tmp_path):
@@ -222,6 +225,19 @@ def test_columns_that_do_not_belong_together_are_refused(changed, said, here, tm
     assert here("report", "s.npz")[0] == 0
     np.savez(tmp_path / "here" / "s.npz", **{**COLUMNS, **changed})
     assert_one_sentence(here("report", "s.npz")[2], "s.npz", said)
+
+
+def test_columns_that_are_not_in_every_row_are_refused(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(scores_file, "ROWS_AT_ONCE", 2)
+    path, row = tmp_path / "here" / "s.jsonl", {name: own[0] for name, own in COLUMNS.items()}
+    first, other = {**row, "input_bits": 1.0}, {**row, "1": 2}
+    for rows, code in (
+        ([first] * 4, 0),
+        ([first] * 2 + [row] * 2, 1),
+        ([row] * 2 + [other] * 2, 0),
+    ):
+        path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+        assert here("report", "s.jsonl")[0] == code
 
 
 def test_json_too_deep_to_read_is_damage(here, tmp_path):
@@ -277,13 +293,12 @@ def test_reports_never_overwrite_what_is_read_or_written(here, tmp_path):
 @pytest.mark.parametrize("name", ["run.json", "train.json"])
 def test_reports_never_overwrite_a_run(name, here, tmp_path):
     before = (tmp_path / "here" / "run" / name).read_bytes()
-    for arguments in (
-        ["score", ODD, "--run", "run", "--report"],
-        ["report", "scores.csv", "--out"],
-    ):
-        code, _, err = here(*arguments, f"run/{name}")
-        assert code == 1
-        assert_one_sentence(err, name, "part of a run")
+    (tmp_path / "here" / "link.json").symlink_to(tmp_path / "here" / "run" / name)
+    for path in (f"run/{name}", "link.json"):
+        for command in (["score", ODD, "--run", "run", "--report"], ["report", "s.csv", "--out"]):
+            code, _, err = here(*command, path)
+            assert code == 1
+            assert_one_sentence(err, path, "part of a run")
     assert (tmp_path / "here" / "run" / name).read_bytes() == before
 
 
@@ -291,8 +306,11 @@ def test_names_in_no_encoding_are_reported(here, tmp_path):
     odd = os.fsdecode(b"caf\xe9.npz")
     shutil.copy(tmp_path / "here" / ODD, tmp_path / "here" / odd)
     reports = [part for suffix in RENDERERS for part in ("--report", f"odd{suffix}")]
-    done = apd("score", odd, "--run", "run", *reports, cwd=tmp_path / "here")
+    out = os.fsdecode(b"caf\xe9.csv")
+    arguments = ("score", odd, "--run", "run", "--out", out, *reports)
+    done = apd(*arguments, cwd=tmp_path / "here", PYTHONIOENCODING="utf-8:strict")
     assert done.returncode == 0, done.stderr
+    assert r"caf\udce9.csv" in done.stdout
     facts = {fact.name: fact.value for fact in report_in(tmp_path / "here/odd.json").provenance}
     assert facts["inputs"] == r"caf\udce9.npz"
 

@@ -75,6 +75,7 @@ def test_it_says_what_serves(client, detector):
     said = client.get("/healthz").json()
     assert (said["status"], said["input_shape"]) == ("ok", [5])
     assert said["decomposition"] == detector.decomposition.fingerprint
+    assert said["inputs"] == {"x": [5]}
     assert said["smallest_p_value"] == detector.finest_alpha
 
 

@@ -1,6 +1,7 @@
 """`apd train` and `apd toy`: what they write, what they refuse, and going on after a kill."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch import nn
 import mad
 import toys
 from cli import plan, settings
+from cli.train import how_to_go_on
 
 # the seconds between checkpoints, shortened so that a short training has some
 IMPATIENT = (
@@ -138,6 +140,21 @@ def test_components_without_a_detector_go_on_only_as_they_were_begun(digits, her
     assert code == 0
     assert "inputs.npz --run 'my run'" in out
     assert "detector.safetensors" in names(tmp_path / "my run")
+
+
+def test_what_may_execute_code_has_to_be_trusted_again(tmp_path):
+    (tmp_path / "train.json").write_text("{}")
+    said = how_to_go_on(tmp_path, trust=True)
+    assert said == f"go on with `apd train --resume --out {tmp_path} --trust`"
+    assert "--trust" not in how_to_go_on(tmp_path, trust=False)
+
+
+@pytest.mark.parametrize("command", [["train", "--steps", "2"], ["toy", "tms-5-2"]])
+def test_names_that_nothing_could_be_read_under_are_refused(here, tmp_path, command):
+    code, _, err = here(*command, "--out", os.fsdecode(b"caf\xe9"))
+    assert code == 1
+    assert_one_sentence(err, "not a name in UTF-8")
+    assert not os.listdir(os.fsencode(tmp_path))  # noqa: PTH208
 
 
 def test_what_is_found_without_being_named_is_not_named(digits, here):

@@ -87,6 +87,12 @@ def test_nothing_to_fit_to_is_refused(fit, small_run):
         getattr(made, fit)([])
 
 
+def test_nothing_that_is_labelled_known_is_nothing_to_fit_to(small_run):
+    run, reference = small_run
+    with pytest.raises(mad.ReferenceError, match="no trusted inputs"):
+        BOTH[0](run).fit([(reference, -torch.ones(len(reference)))])
+
+
 def test_rows_that_are_not_finite_have_no_score(detector, new):
     x = new.clone()
     x[3, 1] = torch.nan

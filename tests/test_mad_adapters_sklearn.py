@@ -121,10 +121,17 @@ def test_flattened_inputs_are_given_their_shape():
     expected = mad.Detector.fit(Centred(np.zeros((2, 3))), x).score(x).bits
     assert np.array_equal(flat.fit(x.reshape(80, 6)).score_samples(x.reshape(80, 6)), -expected)
     assert np.array_equal(shaped.fit(x).score_samples(x), -expected)
-    assert flat.n_features_in_ == shaped.n_features_in_ == 6
-    assert np.array_equal(shaped.score_samples(x.reshape(80, 6)), -expected)
+    assert (flat.n_features_in_, shaped.n_features_in_) == (6, 2)
+    with pytest.raises(ValueError, match="3 features"):
+        shaped.score_samples(x.transpose(0, 2, 1))
     with pytest.raises(mad.InputError, match="shape"):
         MechanisticOutlierDetector(Centred(np.zeros((2, 3)))).fit(np.ones((80, 5)))
+
+
+def test_what_decomposes_gets_the_inputs_as_they_are_given():
+    x, seen = np.random.default_rng(3).normal(size=(80, 2, 3)), []
+    MechanisticOutlierDetector(lambda given: seen.append(given) or Centred(np.zeros((2, 3)))).fit(x)
+    assert np.array_equal(seen[0], x)
 
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, float("nan")])

@@ -213,7 +213,7 @@ def test_fewer_discoveries_than_the_fewest_there_are_never():
         alpha = discovery_alpha(conformal_p_values(bits, calibration), 0.05)
         assert (alpha > 0) == (odd >= fewest)
     assert fewest_discoveries(1000, 0.001, 0.1) == 10
-    assert fewest_discoveries(5, 0.01, 0.0) == 6
+    assert [fewest_discoveries(5, 0.01, fdr) for fdr in (0.0, 1e-310, 0.009)] == [6, 6, 6]
 
 
 @pytest.mark.parametrize("budget", [(0, 10), (-1, 10), (10, 10), (11, 10), (1, np.inf), (1, 0.5)])

@@ -44,7 +44,10 @@ def load_factory(name: str, weights: Path | None) -> nn.Module:
 
 def what(error: BaseException) -> str:
     """An error of somebody else's code in words."""
-    return f"it exits ({error})" if isinstance(error, SystemExit) else str(error)
+    text = str(error)
+    if isinstance(error, SystemExit):
+        return f"it exits ({text})" if text else "it exits"
+    return text or type(error).__name__
 
 
 def load_weights(module: nn.Module, weights: Path) -> None:

@@ -56,7 +56,7 @@ class Fitted:
             InputError: they do not have the decomposition's shape, or a setting is none.
         """
         every = list(parts)
-        if not every:
+        if not any(map(len, every)):
             raise ReferenceError("there are no trusted inputs to fit the detector to")
         self.detector = Detector.fit(
             self.decomposition,

@@ -88,7 +88,7 @@ def mechanistic(
         x = as_type(as_array(inputs(state)), detector.profiled.dtype)
         result = detector.score(x[None])
         if not result.finite[0]:
-            why = "the input holds NaN or infinity"
+            why = "the input holds NaN or infinity, or takes the network out of range"
             return Score.unscored(reason="scoring_failed", explanation=why)
         found = result.explain(0)
         return Score(

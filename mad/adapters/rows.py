@@ -23,12 +23,6 @@ def shaped(x: NDArray[Any], decomposition: Decomposition) -> NDArray[Any]:
     return x.reshape(len(x), *shape) if prod(x.shape[1:]) == prod(shape) else x
 
 
-def flattened(x: Any) -> Any:
-    """Inputs of more than one axis each as rows of numbers; others as they are."""
-    table = x if hasattr(x, "ndim") else np.asarray(x)
-    return table.reshape(len(table), -1) if table.ndim > 2 else table
-
-
 def scored(detector: Detector, x: NDArray[Any]) -> Result:
     """The scores of rows, of every one of them.
 

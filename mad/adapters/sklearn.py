@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mad.adapters.rows import flattened, scored, shaped
+from mad.adapters.rows import scored, shaped
 from mad.calibration import attainable
 from mad.detector import Detector
 from mad.errors import InputError
@@ -39,7 +39,7 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
         detector_: the fitted `mad.Detector`.
         offset_: the score below which inputs are flagged, where p-values are pooled; -inf where
             alpha is too small for the calibration to flag anything.
-        n_features_in_: the numbers in a row.
+        n_features_in_: the length of the second axis of the inputs to fit: of rows, their numbers.
     """
 
     detector_: Detector
@@ -71,7 +71,7 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
         """
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha is {self.alpha}, which is not between 0 and 1")
-        x = np.asarray(validate_data(self, flattened(X)))
+        x = np.asarray(validate_data(self, X, allow_nd=True))
         made: Any = self.decomposition(x) if callable(self.decomposition) else self.decomposition
         self.detector_ = Detector.fit(
             made,
@@ -108,7 +108,7 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
 
     def _scored(self, X: Any) -> Result:
         check_is_fitted(self)
-        x = np.asarray(validate_data(self, flattened(X), reset=False))
+        x = np.asarray(validate_data(self, X, reset=False, allow_nd=True))
         return scored(self.detector_, x)
 
 
