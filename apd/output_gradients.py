@@ -72,7 +72,7 @@ def gradients_along(
         numbers: how many it takes to work with one direction; there are `NUMBERS_AT_ONCE` at once,
             and no more than `MOST_GRADIENTS` in all of the gradients.
     """
-    fitting = MOST_GRADIENTS // sum(place.numel() for place in places)
+    fitting = MOST_GRADIENTS // max(1, sum(place.numel() for place in places))
     for some in directions.split(max(1, min(NUMBERS_AT_ONCE // max(1, numbers), fitting))):
         yield gradients_at_once(places, outputs, some)
 

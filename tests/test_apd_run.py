@@ -137,6 +137,15 @@ def test_decompositions_in_inference_mode_are_those_outside_of_it():
     assert found.fingerprint == expected.fingerprint
 
 
+@pytest.mark.parametrize("output", ["predicted", "all", 2])
+def test_no_inputs_have_no_explanation_of_the_same_widths(small_run, output):
+    run, x = small_run
+    for none, some in zip(
+        run.explain(x[:0].numpy(), output), run.explain(x.numpy(), output), strict=True
+    ):
+        assert none.shape == (0, *some.shape[1:])
+
+
 @pytest.mark.parametrize("output", [4, 99, -1])
 def test_outputs_that_are_not_there_are_not_explained(small_run, output):
     run, x = small_run
