@@ -80,7 +80,7 @@ def entered(doors: Sequence[Tensor], gradients: Sequence[Tensor], n: int) -> Flo
         n: how many inputs there are.
     """
     effects = [
-        (door.detach() * g).sum(-1).reshape(len(g), n, -1)
+        (door.detach() * g).sum(-1, keepdim=True).flatten(2)
         for door, g in zip(doors, gradients, strict=True)
     ]
     return torch.cat(effects, 2) if effects else torch.zeros(1, n, 1)
