@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.errors import InputError
-from cli.files import check_name
+from cli.files import check_name, same
 from cli.plan import FILE as RECORD
 
 if TYPE_CHECKING:
@@ -84,9 +84,9 @@ def unfinished(named: Path | None) -> Path:
 
 
 def named(run: Path) -> list[str]:
-    """What names a run to a command; nothing where it is found without."""
-    found = os.path.realpath(run.parent) == os.path.realpath(ROOT)
-    return [] if found else ["--run", str(run)]
+    """What names a finished run to a command; nothing where it is found without."""
+    found = newest(is_ready)
+    return [] if found is not None and same(found, run) else ["--run", str(run)]
 
 
 def to_resume(run: Path) -> str:

@@ -157,9 +157,14 @@ def test_names_that_nothing_could_be_read_under_are_refused(here, tmp_path, comm
     assert not os.listdir(os.fsencode(tmp_path))  # noqa: PTH208
 
 
-def test_what_is_found_without_being_named_is_not_named(digits, here):
+def test_what_is_found_without_being_named_is_not_named(digits, here, tmp_path):
     _, out, _ = here("train", digits, "--steps", "2", "--out", "runs/mine")
     assert "--run" not in out
+    _, out, _ = here("train", digits, "--steps", "2", "--out", "runs/later")
+    assert "--run" not in out
+    (tmp_path / "runs/mine/detector.safetensors").unlink()
+    _, out, _ = here("train", "--resume", "--out", "runs/mine")
+    assert "inputs.npz --run runs/mine" in out
 
 
 def test_what_came_of_it_as_json_and_not_at_all(digits, here, tmp_path):
