@@ -90,6 +90,9 @@ class Run(Saved):
             towards one, the root mean square over "all". Strengths, by which components are ranked,
             are the root mean square over outputs in any case, along fixed random directions of them
             where they are many (`apd.output_gradients.fixed_directions`).
+
+        Raises:
+            TargetError: there is no such output, or the inputs are none of the target's.
         """
         with self.differentiating(len(x)):
             living = self.living

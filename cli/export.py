@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".onnx"
 INPUT = "x"
-FORMAT = ("format", "apd scorer")
+FORMAT = "apd scorer"
 PRECISIONS = ("float32", "float64")
 USAGE = (
     "Inputs are rows, and need not be finite. Flag the rows whose p_value is at most alpha: of "
@@ -108,7 +108,7 @@ def refuse_network(out: Path) -> None:
         found = onnx.load(out, load_external_data=False).metadata_props
     except DecodeError:
         found = ()
-    if not any((each.key, each.value) == FORMAT for each in found):
+    if not any(each.key == "format" and each.value == FORMAT for each in found):
         raise InputError(f"{out} is there already and is no scorer; give another --out")
 
 
@@ -156,7 +156,7 @@ def metadata(detector: mad.Detector, run: apd.Run, alpha: float) -> dict[str, st
     from mad.calibration import name_of
 
     return {
-        **dict([FORMAT]),
+        "format": FORMAT,
         "format_version": "1",
         "package_version": version("apd"),
         "usage": USAGE,

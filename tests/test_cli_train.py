@@ -154,7 +154,7 @@ def test_names_that_nothing_could_be_read_under_are_refused(here, tmp_path, comm
     code, _, err = here(*command, "--out", os.fsdecode(b"caf\xe9"))
     assert code == 1
     assert_one_sentence(err, "not a name in UTF-8")
-    assert not os.listdir(os.fsencode(tmp_path))  # noqa: PTH208
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_found_without_being_named_is_not_named(digits, here, tmp_path):

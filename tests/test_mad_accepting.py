@@ -8,20 +8,14 @@ from test_mad_detector import rows_in
 import mad
 
 
-@pytest.fixture(scope="module")
-def x(digits) -> np.ndarray:
-    return digits.toy.inputs.x.numpy()
+def of_kind(digits, name: str) -> np.ndarray:
+    return digits.toy.inputs.x.numpy()[np.array(digits.toy.inputs.kind) == name]
 
 
 @pytest.fixture(scope="module")
-def kind(digits) -> np.ndarray:
-    return np.array(digits.toy.inputs.kind)
-
-
-@pytest.fixture(scope="module")
-def halves(x, kind) -> tuple[np.ndarray, np.ndarray]:
+def halves(digits) -> tuple[np.ndarray, np.ndarray]:
     """Look-alikes to accept, and others."""
-    alike = x[kind == "look-alike"]
+    alike = of_kind(digits, "look-alike")
     return alike[::2], alike[1::2]
 
 
@@ -30,17 +24,15 @@ def extended(detector, halves):
     return detector.accept(halves[0])
 
 
-def test_what_was_accepted_is_usual_and_what_was_not_is_found(
-    detector, extended, x, kind, digits, halves
-):
+def test_what_was_accepted_is_usual_and_what_was_not_is_found(detector, extended, digits, halves):
     """Look-alikes are off the reference, and flagged until some of them are accepted."""
     before, after = detector.score(halves[1]), extended.score(halves[1])
     assert before.flagged(0.01).mean() > 0.5
     assert after.flagged(0.01).mean() < 0.15
     assert (after.bits < before.bits).mean() > 0.9
-    anomalies = x[digits.toy.inputs.is_anomaly.numpy()]
+    anomalies = digits.toy.inputs.x[digits.toy.inputs.is_anomaly].numpy()
     assert extended.score(anomalies).flagged(0.01).mean() > 0.8
-    assert extended.score(x[kind == "clean"]).flagged(0.01).mean() < 0.05
+    assert extended.score(of_kind(digits, "clean")).flagged(0.01).mean() < 0.05
 
 
 def test_accepted_rows_join_profile_and_calibration(detector, extended, halves):
@@ -88,10 +80,10 @@ def test_inputs_given_several_times_are_accepted_once(few_rows, halves):
     assert np.array_equal(again.calibrated, once.calibrated)
 
 
-def test_accepting_is_fitting_on_both(extended, x):
+def test_accepting_is_fitting_on_both(extended, digits):
     """The profile anew on all profiled rows, the calibration on all calibrated ones."""
     again = mad.detector.Profile.fit(extended.decomposition, extended.profiled, "predicted")
-    found = extended.score(x[:30])
+    found = extended.score(digits.toy.inputs.x[:30])
     account = again.account(extended.decomposition, extended.calibrated[:1], "predicted")
     assert np.array_equal(again.threshold, extended.profile.threshold)
     first = extended.score(extended.calibrated[:1]).bits
