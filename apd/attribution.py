@@ -1,21 +1,20 @@
 """First-order effects of components on outputs, from inner activations only.
 
 The effect of component c on an output f_o is <d f_o / d W, P_c> (APD, arXiv 2501.14926, appendix
-A). At one use with input x and output gradient g it is sum_m read(x)[c, m] * adjoint(g)[c, m];
-uses of one site add up, and so do positions.
+A). At one use with input x and output gradient g that of a part p is
+sum_m read(x)[p, m] * adjoint(g)[p, m]; a component's parts add up, uses of one site, and positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from apd.components import Components
-from apd.effects import effects_at
+from apd.effects import effects_at, summed
 from apd.hooks import Capture
 from apd.output_gradients import every_output, gradients_along, gradients_at
 
@@ -47,7 +46,8 @@ def effects_of_sites(
     effects = {site: first.new_zeros(len(first), components.count) for site in components.factors}
     for g, capture in zip(gradients, captures, strict=True):
         site = capture.use.site
-        effects[site] += effects_at(capture, components.factors[site])(g[None])[0]
+        parts = effects_at(capture, components.factors[site])(g[None])[0]
+        effects[site].index_add_(1, components.owners[site], parts)
     return torch.stack(list(effects.values()), dim=1)
 
 
@@ -71,7 +71,9 @@ def positional_attributions(
         factors = components.factors[use.site]
         parts = (use.read(x, factors) * use.adjoint(g, factors)).sum(-1)
         places = tuple(parts.shape[1:-1])
-        effects[places] = effects[places] + parts if places in effects else parts
+        if places not in effects:
+            effects[places] = parts.new_zeros(*parts.shape[:-1], components.count)
+        effects[places].index_add_(-1, components.owners[use.site], parts)
     return effects
 
 
@@ -118,6 +120,5 @@ def squared_effects(
     total = outputs.new_zeros(len(outputs), components.count)
     places = [capture.y for capture in captures]
     for gradients in gradients_along(places, outputs, directions, max(w.numbers for w in ways)):
-        effects = (way(g) for way, g in zip(ways, gradients, strict=True))
-        total += reduce(Tensor.add_, effects).square_().sum(0)
+        total += summed(components, ways, gradients).square_().sum(0)
     return total

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from apd.assembly import Found
+from apd.components import Components
 from apd.config import Config
 from apd.errors import RunError
 from apd.files import read_metadata, read_tensors, write_tensors
-from apd.store import components_from, factor_tensors, history_tensor, is_run, steps_from
+from apd.store import factor_tensors, factors_from, history_tensors, is_run, steps_from
 from apd.target import Target
 from apd.training.optimiser import Moments
 from apd.training.sparsity import Sparsity
@@ -23,7 +25,7 @@ from apd.training.train import Step
 CHECKPOINT = "checkpoint.safetensors"
 
 # raised whenever training comes to take other steps, so that none goes on with another's
-TRAINING = 2
+TRAINING = 3
 
 
 def is_unfinished(directory: Path | str) -> bool:
@@ -42,33 +44,39 @@ def identity(target: Target, reference_fingerprint: str, config: Config) -> dict
     }
 
 
-def write_checkpoint(
-    directory: Path, training: Training, steps: Sequence[Step], belongs_to: Mapping[str, str]
-) -> None:
-    """Save the state of training; until it is whole, the older checkpoint stays.
+@dataclass
+class Progress:
+    """How far a decomposition has got; changed in place.
+
+    Attributes:
+        found: the weights that are done with.
+        training: of the weight after those; None before its first step.
+        steps: every record so far.
+    """
+
+    found: dict[str, Found]
+    training: Training | None
+    steps: list[Step]
+
+
+def write_checkpoint(directory: Path, progress: Progress, belongs_to: Mapping[str, str]) -> None:
+    """Save how far a decomposition has got; until it is whole, the older checkpoint stays.
 
     So it does where the components are no numbers any more.
 
     Raises:
         RunError: the directory cannot be written.
     """
-    if not all(bool(tensor.isfinite().all()) for tensor in training.components.tensors()):
-        return
-    tensors = {
-        **factor_tensors(training.components),
-        "usage": training.usage,
-        "sparsity": torch.tensor(astuple(training.sparsity), dtype=torch.float64),
-        "attempt": torch.tensor(astuple(training.attempt), dtype=torch.float64),
-        "history": history_tensor(steps),
-        **moment_tensors(training),
-    }
+    tensors = {**found_tensors(progress.found), **history_tensors(progress.steps)}
+    if progress.training is not None:
+        if not all(bool(t.isfinite().all()) for t in progress.training.components.tensors()):
+            return
+        tensors |= training_tensors(progress.training)
     write_tensors(directory / CHECKPOINT, tensors, belongs_to)
 
 
-def read_checkpoint(
-    directory: Path, target: Target, belongs_to: Mapping[str, str]
-) -> tuple[Training, list[Step]]:
-    """The training saved in a directory, and its records so far.
+def read_checkpoint(directory: Path, target: Target, belongs_to: Mapping[str, str]) -> Progress:
+    """How far the decomposition in a directory has got.
 
     Raises:
         RunError: the checkpoint is damaged, or belongs to another target, reference or settings.
@@ -77,21 +85,14 @@ def read_checkpoint(
     refuse_other(path, read_metadata(path), belongs_to)
     tensors = {name: t.to(target.device) for name, t in read_tensors(path).items()}
     try:
-        steps = steps_from(tensors["history"].cpu())
-        began, pace, nearest = tensors["attempt"].tolist()
-        training = Training(
-            len(steps),
-            components_from(tensors, target),
-            moments_from(tensors, target),
-            tensors["usage"],
-            Sparsity(*tensors["sparsity"].tolist()),
-            Attempt(int(began), pace, nearest),
-        )
+        found = found_from(tensors, target.sites)
+        steps = steps_from(tensors, target.sites)
+        training = training_from(tensors, target) if "usage" in tensors else None
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path} is damaged or of another version; remove it to begin anew"
         ) from error
-    return training, steps
+    return Progress(found, training, steps)
 
 
 def refuse_other(path: Path, found: Mapping[str, str], belongs_to: Mapping[str, str]) -> None:
@@ -105,22 +106,51 @@ def refuse_other(path: Path, found: Mapping[str, str], belongs_to: Mapping[str, 
             raise RunError(f"{path} can only go on with the same {part} as before")
 
 
-def moment_tensors(training: Training) -> dict[str, Tensor]:
-    """Adam's state by name."""
+def found_tensors(found: Mapping[str, Found]) -> dict[str, Tensor]:
+    """What is done with, by name."""
+    active = {f"active/{site}": torch.tensor(own.active).double() for site, own in found.items()}
+    return active | factor_tensors({f"found/{site}": own.factors for site, own in found.items()})
+
+
+def found_from(tensors: Mapping[str, Tensor], sites: Iterable[str]) -> dict[str, Found]:
+    """What `found_tensors` wrote."""
+    done = [site for site in sites if f"active/{site}" in tensors]
+    factors = factors_from(tensors, [f"found/{site}" for site in done])
     return {
-        f"adam/{name}/{letter}/{site}": tensor
-        for site, pair in training.moments.items()
-        for letter, moments in zip("UV", pair, strict=True)
-        for name, tensor in vars(moments).items()
+        site: Found(factors[f"found/{site}"], float(tensors[f"active/{site}"])) for site in done
     }
 
 
-def moments_from(
-    tensors: Mapping[str, Tensor], target: Target
-) -> dict[str, tuple[Moments, Moments]]:
-    """The moments `moment_tensors` wrote."""
+def training_tensors(training: Training) -> dict[str, Tensor]:
+    """A training's state by name."""
+    return {
+        **factor_tensors(training.components.factors),
+        "step": torch.tensor(training.step),
+        "usage": training.usage,
+        "sparsity": torch.tensor(astuple(training.sparsity), dtype=torch.float64),
+        "attempt": torch.tensor(astuple(training.attempt), dtype=torch.float64),
+        **{
+            f"adam/{name}/{letter}/{site}": tensor
+            for site, pair in training.moments.items()
+            for letter, moments in zip("UV", pair, strict=True)
+            for name, tensor in vars(moments).items()
+        },
+    }
+
+
+def training_from(tensors: Mapping[str, Tensor], target: Target) -> Training:
+    """The training `training_tensors` wrote."""
+    (site,) = [site for site in target.sites if f"U/{site}" in tensors]
+    began, pace, nearest = tensors["attempt"].tolist()
 
     def moments(name: str) -> Moments:
         return Moments(tensors[f"adam/first/{name}"], tensors[f"adam/second/{name}"])
 
-    return {site: (moments(f"U/{site}"), moments(f"V/{site}")) for site in target.sites}
+    return Training(
+        int(tensors["step"]),
+        Components.of(factors_from(tensors, [site])),
+        {site: (moments(f"U/{site}"), moments(f"V/{site}"))},
+        tensors["usage"],
+        Sparsity(*tensors["sparsity"].tolist()),
+        Attempt(int(began), pace, nearest),
+    )

@@ -21,14 +21,16 @@ class Config(BaseModel):
     Unknown and impossible ones raise a `ConfigError`.
 
     Attributes:
-        components: C, how many components to start with, more than there are mechanisms; None: two
-            and a half times the widest site's larger dimension, at least 50 and at most 200.
-        rank: the most a component's rank may be at one site.
+        components: how many parts to look for in every weight, more than there are mechanisms;
+            None: two and a half times its larger dimension, at least 50 and at most 200. Those that
+            inputs use together become one component (`apd.together`).
+        rank: the most a part's rank may be.
         objective: how training asks for few components (`apd.training.objectives`): batch-topk,
             sample-topk and exact-k choose them, lp penalises the attributions of all.
-        active: components an input uses on average while mechanisms separate, the batch top-k's k
-            over the batch size; None: found (`apd.training.sparsity`). The objective lp has no k.
-        steps: optimiser steps.
+        active: parts of a weight an input uses on average while mechanisms separate, the batch
+            top-k's k over the batch size; None: found (`apd.training.sparsity`). The objective lp
+            has no k.
+        steps: optimiser steps for every weight.
         batch_size: inputs per step, or as many as fit into memory (`apd.training.sizing`).
         learning_rate: the schedule's peak, in lengths of a typical mechanism's vectors per step.
         warmup: share of training in which the learning rate rises to its peak.
@@ -37,10 +39,11 @@ class Config(BaseModel):
         narrowing: share of training in which k falls from a quarter of the components; share of it,
             and of the search, in which what inputs do not use fades out of the masked pass.
         separation: the minimality loss at which k is held while mechanisms separate.
-        exactness: the minimality loss k is raised to reach once they are separate.
+        exactness: the minimality loss k is raised to reach once they are separate, of all weights
+            together: each has an equal share.
         exact_by: share of training by which to reach it; after it the random shares fade out that
             are there of some of what an input does not use (`apd.training.background`).
-        merging: cosine from which two components are taken for one when components are settled.
+        merging: cosine from which two parts are taken for one when parts are settled.
         faithfulness: weight of the faithfulness loss over the weights' mean square.
         minimality: weight of log(1 + the minimality loss over that of no components at all).
         simplicity: weight of the simplicity loss over that of as many typical mechanisms as an
@@ -55,7 +58,7 @@ class Config(BaseModel):
             makes a step's cost flat in the number of outputs; None: exact attributions, unless each
             of many outputs would take a backward pass of its own (`apd.strength`).
         loss: how outputs are compared, mean squared error or Kullback-Leibler divergence.
-        hidden: sites whose own outputs the masked pass is to reproduce, dotted names with shell
+        hidden: sites whose own outputs their masked pass is to reproduce, dotted names with shell
             wildcards.
         reconstruction: weight of the loss of those outputs over that of no components at all.
         sites: which weights to decompose, dotted names with shell wildcards; those after a "!" are

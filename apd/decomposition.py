@@ -1,9 +1,9 @@
-"""From a network and trusted inputs to a run: training, kept safe on the way."""
+"""From a network and trusted inputs to a run: one weight after the other, kept safe on the way."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +11,17 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
+from apd.assembly import Found, assembled, attributable
 from apd.checkpoint import (
     CHECKPOINT,
+    Progress,
     identity,
     read_checkpoint,
     refuse_other,
     write_checkpoint,
 )
 from apd.config import Config
+from apd.errors import ReferenceError
 from apd.inputs import Arrays
 from apd.preparation import set_up
 from apd.reference import fingerprint_of, row_hashes
@@ -26,7 +29,8 @@ from apd.run import Run, load
 from apd.store import claim, is_run
 from apd.target import Target
 from apd.threads import threads_for
-from apd.training.state import begin
+from apd.training.scales import hidden_sites
+from apd.training.state import begin, left_whole
 from apd.training.train import Step, train
 
 CHECKPOINT_EVERY_S = 5.0
@@ -48,8 +52,8 @@ def decompose(
         reference: trusted inputs, by name where the network takes several; a seeded share of them
             (`Config.decompose`) is trained on, and the run remembers which.
         config: the settings.
-        directory: where to keep a checkpoint while training and the run when done. Training goes
-            on from a checkpoint found there, to bit for bit the same components; a run that is
+        directory: where to keep a checkpoint while training and the run when done. It goes on
+            from a checkpoint found there, to bit for bit the same components; a run that is
             done is read.
         progress: called with the record of every step.
 
@@ -67,34 +71,78 @@ def decompose(
     belongs_to = identity(target, fingerprint, config)
     if directory is not None and is_run(directory):
         return finished(directory, belongs_to)
+    state = Progress({}, None, [])
     if directory is not None:
         claim(directory)
-    if directory is not None and (directory / CHECKPOINT).is_file():
-        training, steps = read_checkpoint(directory, target, belongs_to)
-    else:
-        training, steps = begin(target, config), list[Step]()
+        if (directory / CHECKPOINT).is_file():
+            state = read_checkpoint(directory, target, belongs_to)
     saved_at = time.monotonic()
-    with threads_for(target, training.components.count * config.rank, config.batch_size):
-        for step in train(target, ready.trained_on, config, training):
-            steps.append(step)
-            if progress is not None:
-                progress(step)
-            if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-                write_checkpoint(directory, training, steps, belongs_to)
-                saved_at = time.monotonic()
+    for step in one_by_one(target, ready.trained_on, config, state):
+        if progress is not None:
+            progress(step)
+        if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+            write_checkpoint(directory, state, belongs_to)
+            saved_at = time.monotonic()
+    if not state.steps:
+        raise ReferenceError(
+            "the decomposed weights have no effect at first order on the reference"
+        )
+    components, active = assembled(target, ready.trained_on, state.found)
     run = Run(
         target=target,
-        components=training.components,
+        components=components,
+        active=active,
         config=config,
         rows=ready.rows,
         hashes=row_hashes(ready.trained_on),
         reference_fingerprint=fingerprint,
-        steps=steps,
+        steps=state.steps,
     )
     if directory is not None:
         run.save(directory)
         (directory / CHECKPOINT).unlink(missing_ok=True)
     return run
+
+
+def one_by_one(
+    target: Target, x: Shaped[Tensor, "n *shape"], config: Config, state: Progress
+) -> Iterator[Step]:
+    """Decompose one weight after the other, from wherever that has got to; `state` is changed.
+
+    One without an effect at first order has no attributions, and is left as it is.
+
+    Args:
+        target: the network.
+        x: the inputs to train on.
+        config: the settings.
+        state: how far it has got.
+
+    Raises:
+        ConfigError: the components run away for good; or a setting does not fit.
+        ReferenceError: the outputs do not vary over the inputs, or the weights do not matter.
+    """
+    for site in target.sites:
+        if site in state.found:
+            continue
+        alone, own = target.alone(site), of_site(config, site, target)
+        if not attributable(alone, x):
+            state.found[site] = Found(left_whole(alone, own).factors[site], 0.0)
+            continue
+        training = state.training = state.training or begin(alone, own)
+        with threads_for(alone, training.components.numbers_read, own.batch_size):
+            for step in train(alone, x, own, training):
+                state.steps.append(step)
+                yield step
+        state.found[site] = Found(training.components.factors[site], state.steps[-1].active)
+        state.training = None
+
+
+def of_site(config: Config, site: str, target: Target) -> Config:
+    """The settings for one weight of many: of what may be unexplained, it has its share."""
+    own = (site,) if site in hidden_sites(target, config.hidden) else ()
+    return config.model_copy(
+        update={"hidden": own, "exactness": config.exactness / len(target.sites)}
+    )
 
 
 def finished(directory: Path, belongs_to: Mapping[str, str]) -> Run:

@@ -42,7 +42,7 @@ def capture(
 
     with torch.enable_grad():
         outputs = target.run(x, {use.node: watch(use) for use in target.uses})
-    return outputs, seen
+    return differentiable(outputs), seen
 
 
 def replace(
@@ -96,4 +96,10 @@ def add(
 
         return call
 
-    return target.run(x, {use.node: extend(use) for use in target.uses}), seen
+    outputs = target.run(x, {use.node: extend(use) for use in target.uses})
+    return differentiable(outputs) if torch.is_grad_enabled() else outputs, seen
+
+
+def differentiable(outputs: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Outputs whose gradients can be asked for, though no weight moves them by any slope."""
+    return outputs if outputs.requires_grad else outputs.requires_grad_()

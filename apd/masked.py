@@ -43,7 +43,8 @@ def masked_captures(
 
 def call_of(components: Components, pairs: Pairs) -> Callable[[Use, Tensor], Tensor]:
     """What the active components make of what a use reads."""
-    return lambda use, x: masked_call(use, x, components.factors[use.site], pairs)
+    parts = {site: pairs.of_parts(owner) for site, owner in components.owners.items()}
+    return lambda use, x: masked_call(use, x, components.factors[use.site], parts[use.site])
 
 
 def own_outputs(
@@ -75,7 +76,7 @@ def own_outputs(
 def masked_call(
     use: Use, x: Float[Tensor, "n ... a"], factors: Factors, pairs: Pairs
 ) -> Float[Tensor, "n ..."]:
-    """A call's output on the active components alone."""
+    """A call's output on the active parts alone."""
     if masked_through_weights(use, x, factors, pairs):
         return use.apply(x, mixtures(pairs.columns(), factors))
     return call_of_parts(use, x, factors, pairs)
@@ -139,6 +140,6 @@ def chosen(factors: Factors, busy: Tensor) -> Factors:
     return factors if len(busy) == len(factors.U) else factors.of(busy)
 
 
-def beside(on: Float[Tensor, "*n C"], x: Float[Tensor, "n ... a"]) -> Float[Tensor, "*n ... C 1"]:
-    """A mask shaped to multiply what components read off x, alike at all positions."""
+def beside(on: Float[Tensor, "*n P"], x: Float[Tensor, "n ... a"]) -> Float[Tensor, "*n ... P 1"]:
+    """A mask shaped to multiply what parts read off x, alike at all positions."""
     return on.view(*on.shape[:-1], *[1] * (x.ndim - 2), on.shape[-1], 1)

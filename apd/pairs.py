@@ -76,6 +76,16 @@ class Pairs:
         """The same pairs, every component's by a factor."""
         return replace(self, on=self.on * factors[:, None], mask=self.mask * factors[self.busy])
 
+    def of_parts(self, owners: Int[Tensor, "P"]) -> Pairs:
+        """The pairs of parts that are active where their components are."""
+        places = torch.full((len(self.rows),), -1, device=self.busy.device)
+        places[self.busy] = torch.arange(len(self.busy), device=self.busy.device)
+        own = places[owners]
+        busy = own >= 0
+        return Pairs(
+            self.rows[owners], self.on[owners], busy.nonzero().flatten(), self.mask[:, own[busy]]
+        )
+
     def block(self, components: slice) -> Pairs:
         """The pairs of a block of components, whose numbers then start at 0."""
         first, last = torch.searchsorted(

@@ -13,7 +13,14 @@ from apd.batch_sizes import rows_at_once
 from apd.config import Config
 from apd.hooks import capture
 from apd.inputs import Arrays
-from apd.reference import check_finite, check_reference, first_rows, tensors_of, training_rows
+from apd.reference import (
+    Reference,
+    check_finite,
+    check_reference,
+    first_rows,
+    tensors_of,
+    training_rows,
+)
 from apd.target import Target
 from apd.training.sizing import sized
 
@@ -53,8 +60,7 @@ def set_up(
     """
     given = tensors_of(reference)
     check_reference(given)
-    if isinstance(target, nn.Module):
-        target = Target.of(target, first_rows(given), config.sites, config.output)
+    target = frozen(target, given, config)
     x = target.prepare(given)
     sizes = torch.cat(
         [numbers_squared(target, block) for block in x.split(rows_at_once(target, 0))]
@@ -65,6 +71,17 @@ def set_up(
         "has no row for,",
     )
     return Setup(target, x, training_rows(len(x), config), sized(config, target))
+
+
+def frozen(target: nn.Module | Target, reference: Reference, config: Config) -> Target:
+    """The network as data, with the sites and the output that the settings name.
+
+    Raises:
+        TargetError: it cannot be decomposed.
+    """
+    if isinstance(target, Target):
+        return target
+    return Target.of(target, first_rows(reference), config.sites, config.output)
 
 
 def numbers_squared(target: Target, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n"]:

@@ -48,11 +48,6 @@ class Run(Saved):
         return self.target.input_shape
 
     @property
-    def active(self) -> float:
-        """Components an input used on average in the last step of training."""
-        return self.steps[-1].active
-
-    @property
     def ranks(self) -> Float[np.ndarray, "C"]:
         """Effective rank of every component, summed over sites; 0 for a dead one."""
         return self.components.ranks().numpy()
@@ -60,13 +55,13 @@ class Run(Saved):
     @property
     def rows_at_once(self) -> int:
         """How many inputs to ask about at a time: a power of two, bounded in memory."""
-        return rows_at_once(self.target, self.components.count * self.config.rank)
+        return rows_at_once(self.target, self.components.numbers_read)
 
     @property
     def fingerprint(self) -> str:
         """A hash of the target and its components."""
         digest = hashlib.sha256(self.target.fingerprint.encode())
-        for tensor in self.components.tensors():
+        for tensor in (*self.components.tensors(), *self.components.owners.values()):
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
@@ -178,7 +173,7 @@ class Run(Saved):
 
     def threads(self, rows: int) -> AbstractContextManager[None]:
         """The number of threads worth using for that many inputs at a time."""
-        return threads_for(self.target, self.components.count * self.config.rank, rows)
+        return threads_for(self.target, self.components.numbers_read, rows)
 
     @contextmanager
     def differentiating(self, rows: int) -> Generator[None]:

@@ -2,7 +2,7 @@
 
 run.json                manifest, written last: versions, fingerprints, settings, graph, hashes
 target.safetensors      the target's tensors
-components.safetensors  U and V of every site
+components.safetensors  U and V of every site, and which component each of their parts belongs to
 training.safetensors    the reference rows trained on, their hashes, and every step's record
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from apd.target import Target
 from apd.training.train import Step
 
 FORMAT = "apd run"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 MANIFEST = "run.json"
 TARGET = "target.safetensors"
@@ -45,6 +45,7 @@ class Saved:
     Attributes:
         target: the network.
         components: what it was decomposed into.
+        active: how many of them an input uses on average.
         config: the settings.
         rows: the rows of the reference that were trained on.
         hashes: of those rows' values (`apd.reference.row_hashes`).
@@ -54,6 +55,7 @@ class Saved:
 
     target: Target
     components: Components
+    active: float
     config: Config
     rows: Int[Tensor, "rows"]
     hashes: Int[Tensor, "rows"]
@@ -88,13 +90,15 @@ def write_run(directory: Path, saved: Saved) -> None:
     """
     claim(directory)
     write_tensors(directory / TARGET, dict(saved.target.state))
-    write_tensors(directory / COMPONENTS, factor_tensors(saved.components))
+    components = saved.components
+    owners = {f"owner/{site}": owner for site, owner in components.owners.items()}
+    write_tensors(directory / COMPONENTS, factor_tensors(components.factors) | owners)
     write_tensors(
         directory / TRAINING,
         {
             "rows": saved.rows,
             "hashes": saved.hashes,
-            "history": history_tensor(saved.steps),
+            **history_tensors(saved.steps),
         },
     )
     write_json(
@@ -106,6 +110,7 @@ def write_run(directory: Path, saved: Saved) -> None:
             "target_fingerprint": saved.target.fingerprint,
             "reference_fingerprint": saved.reference_fingerprint,
             "seed": saved.config.seed,
+            "active": saved.active,
             "config": saved.config.model_dump(mode="json"),
             "sites": list(saved.target.sites),
             "graph": saved.target.graph.model_dump(mode="json"),
@@ -126,19 +131,23 @@ def read_run(directory: Path) -> Saved:
         raise RunError(f"{directory} holds no finished run")
     manifest = read_json(directory / MANIFEST)
     check_format(directory, manifest)
-    state = read_tensors(directory / TARGET)
+    state, found = read_tensors(directory / TARGET), read_tensors(directory / COMPONENTS)
     training = read_tensors(directory / TRAINING)
     try:
         graph = Graph.model_validate(manifest["graph"])
         target = Target(graph, state, sites_named(graph, state, manifest["sites"]))
         saved = Saved(
             target=target,
-            components=components_from(read_tensors(directory / COMPONENTS), target),
+            components=Components(
+                factors_from(found, target.sites),
+                {site: found[f"owner/{site}"] for site in target.sites},
+            ),
+            active=float(manifest["active"]),
             config=Config.of(manifest["config"]),
             rows=training["rows"],
             hashes=training["hashes"],
             reference_fingerprint=manifest["reference_fingerprint"],
-            steps=steps_from(training["history"]),
+            steps=steps_from(training, target.sites),
         )
         expected = manifest["target_fingerprint"]
     except (ApdError, ValidationError, KeyError, TypeError, ValueError) as error:
@@ -181,32 +190,38 @@ def file_hash(path: Path) -> str:
         raise RunError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def factor_tensors(components: Components) -> dict[str, Tensor]:
+def factor_tensors(factors: Mapping[str, Factors]) -> dict[str, Tensor]:
     """U and V of every site by name, as safetensors hold them."""
     return {
         f"{letter}/{site}": tensor
-        for site, factors in components.factors.items()
-        for letter, tensor in zip("UV", factors, strict=True)
+        for site, own in factors.items()
+        for letter, tensor in zip("UV", own, strict=True)
     }
 
 
-def components_from(tensors: Mapping[str, Tensor], target: Target) -> Components:
-    """The components `factor_tensors` wrote.
+def factors_from(tensors: Mapping[str, Tensor], sites: Iterable[str]) -> dict[str, Factors]:
+    """The factors `factor_tensors` wrote.
 
     Raises:
-        KeyError: a site's factors are missing.
+        KeyError: a site's are missing.
     """
-    return Components(
-        {site: Factors(tensors[f"U/{site}"], tensors[f"V/{site}"]) for site in target.sites}
-    )
+    return {site: Factors(tensors[f"U/{site}"], tensors[f"V/{site}"]) for site in sites}
 
 
-def history_tensor(steps: Sequence[Step]) -> Float[Tensor, "steps fields"]:
-    """Every step's record as a row of float64, which holds them exactly."""
-    rows = [list(dataclasses.astuple(step)) for step in steps]
-    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(dataclasses.fields(Step)))
+def history_tensors(steps: Sequence[Step]) -> dict[str, Float[Tensor, "_steps _fields"]]:
+    """Every step's numbers as a row of float64, which holds them exactly, per site."""
+    rows: dict[str, list[list[float]]] = {}
+    for step in steps:
+        site, *numbers = dataclasses.astuple(step)
+        rows.setdefault(site, []).append(numbers)
+    return {f"history/{site}": torch.tensor(own, dtype=torch.float64) for site, own in rows.items()}
 
 
-def steps_from(history: Float[Tensor, "steps fields"]) -> list[Step]:
-    """The records `history_tensor` wrote."""
-    return [Step(int(row[0]), *row[1:]) for row in history.tolist()]
+def steps_from(tensors: Mapping[str, Tensor], sites: Iterable[str]) -> list[Step]:
+    """The records `history_tensors` wrote, in the order of the sites."""
+    return [
+        Step(site, int(row[0]), *row[1:])
+        for site in sites
+        if f"history/{site}" in tensors
+        for row in tensors[f"history/{site}"].tolist()
+    ]

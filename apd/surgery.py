@@ -90,5 +90,4 @@ def sum_of(components: Components, chosen: Iterable[int]) -> dict[str, Float[Ten
             raise ComponentError(
                 f"there is no component {c}; they are numbered 0 to {components.count - 1}"
             )
-    rows = torch.tensor(numbers, dtype=torch.int64)
-    return Components({site: f.of(rows) for site, f in components.factors.items()}).sum()
+    return components.some(torch.tensor(numbers, dtype=torch.int64)).sum()

@@ -98,6 +98,10 @@ class Target:
         shaped = {name: w.reshape(self.state[name].shape) for name, w in weights.items()}
         return Target(self.graph, {**self.state, **shaped}, self.sites)
 
+    def alone(self, site: str) -> Target:
+        """The same network with that weight under study, and no other."""
+        return Target(self.graph, self.state, {site: self.sites[site]})
+
     def to(self, device: torch.device) -> Target:
         """The same network on another device."""
         moved = {name: tensor.to(device) for name, tensor in self.state.items()}

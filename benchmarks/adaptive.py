@@ -20,7 +20,7 @@ from matching import Extra, matching, moments_apart
 from torch import Tensor, nn
 
 import apd
-from apd.effects import effects_at
+from apd.effects import effects_of
 from apd.hooks import Capture
 from apd.sites import Use
 
@@ -65,8 +65,4 @@ def attributions(model: nn.Sequential, run: apd.Run, x: Tensor) -> Float[Tensor,
     slopes = torch.autograd.grad(
         logits[:, TARGET].sum(), [capture.y for capture in seen], create_graph=True
     )
-    effects = [
-        effects_at(capture, run.components.factors[capture.use.site])(slope[None])[0]
-        for capture, slope in zip(seen, slopes, strict=True)
-    ]
-    return torch.stack(effects).sum(0)
+    return effects_of(run.components, seen, [slope[None] for slope in slopes])[0]

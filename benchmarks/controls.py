@@ -46,7 +46,7 @@ def directions(parts: Mapping[str, list[Tensor]]) -> apd.Components:
             u[c, 0], v[c, 0] = left, right
         factors[site] = Factors(u, v)
         first += len(own)
-    return apd.Components(factors)
+    return apd.Components.of(factors)
 
 
 def pairs(weight: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -16,6 +16,7 @@ from victims import Recipe, Victim, victim
 import apd
 import mad
 from apd.store import is_run
+from apd.training.scales import missing
 from mad.baselines import Observed
 
 
@@ -34,10 +35,21 @@ class Defender:
     run: apd.Run
 
     def found(self) -> dict[str, float]:
-        """How the decomposition ended: how sparse, how exact on what is active, how faithful."""
-        last = self.run.steps[-1]
-        names = ("active", "minimality", "faithfulness")
-        return {name: getattr(last, name) for name in names}
+        """How the decomposition ended: how sparse, how exact on what is active, how faithful.
+
+        The last two are the outputs' loss over that of no weights, and what no component owns of
+        the weights' squares.
+        """
+        run = self.run
+        x = run.target.prepare(self.victim.inputs(self.reference))
+        active = apd.recovery.active_components(run, x)
+        left = apd.recovery.sparse_losses(run.target, run.components, x, active).mean()
+        whole = apd.recovery.faithfulness(run.target, run.components).overall
+        return {
+            "active": run.active,
+            "minimality": float(left / missing(run.target, x, run.config)),
+            "faithfulness": whole**2,
+        }
 
     def detector(self, run: apd.Run | None = None) -> mad.Detector:
         """Ours; of a control's components where its run is given."""

@@ -5,7 +5,8 @@
 Every seed is decomposed with `apd.Config()` and that seed. An anomaly is a triggered input whose
 prediction the trigger changed; of look-alikes flagged, those count that keep their prediction. "The
 first" is the component that most anomalies name first. The last two rows are about every anomaly
-without the components that it names, and without as many others at random that are active on it.
+without the components that it names, and without as many others at random that are active on it
+and on less than half of the trusted inputs.
 """
 
 from __future__ import annotations
@@ -83,12 +84,15 @@ def without_the_first(toy: toys.Toy, run: apd.Run, first: int) -> Figures:
 
 
 def without_the_named(run: apd.Run, detector: mad.Detector, x: np.ndarray) -> Figures:
-    """How many are read otherwise without what each names, and without as many active others."""
+    """How many are read otherwise without what each names, and without as many active others.
+
+    Others that most inputs use are not among those: without them nothing works.
+    """
     rng = np.random.default_rng(run.config.seed)
     named, others = [], []
     active = detector.evidence(x).active
     for n, own in enumerate(detector.score(x).components):
-        rest = np.setdiff1d(active[n].nonzero()[0], own)
+        rest = np.setdiff1d((active[n] & (detector.rates < 0.5)).nonzero()[0], own)
         for group, removed in ((named, own), (others, rng.permutation(rest)[: len(own)])):
             outputs = run.outputs_without(x[[n]], removed.tolist())
             group.append(outputs[0].argmax() != toys.digits.TARGET)

@@ -24,7 +24,6 @@ from training import forward_operations, plain
 from apd import Run
 from apd.output_gradients import fixed_directions
 from apd.training.state import begin
-from apd.training.train import Step
 from cli.score import score
 from mad import Detector
 
@@ -123,8 +122,7 @@ def fitted(problem: Problem, device: str) -> Detector:
     target = frozen(problem.network(device), reference)
     components = begin(target, config).components
     nothing = torch.zeros(0, dtype=torch.int64)
-    last = Step(0, faithfulness=1.0, minimality=1.0, simplicity=1.0, active=ACTIVE)
-    run = Run(target, components, config, nothing, nothing, "", [last])
+    run = Run(target, components, ACTIVE, config, nothing, nothing, "", [])
     return Detector.fit(run, reference.cpu().numpy())
 
 

@@ -26,6 +26,7 @@ import apd
 import toys
 from apd import recovery
 from apd.training.sparsity import Sparsity, search_steps
+from apd.training.state import component_count
 
 TOYS = ("tms-5-2", "tms-40-10")
 FACTORS = (1 / 3, 3.0)
@@ -57,16 +58,17 @@ def rows(names: list[str], seeds: list[int]) -> Iterator[Row]:
 
 def changes(run: apd.Run) -> Iterator[tuple[str, float, dict[str, Any]]]:
     """The changed settings, by what is changed and how much."""
-    config = run.config
+    config, (first, *_) = run.config, run.sites
+    count = component_count(run.target.alone(first), config)
     for factor in FACTORS:
-        yield "components", factor, {"components": max(1, round(factor * run.components.count))}
+        yield "components", factor, {"components": max(1, round(factor * count))}
         yield "k", factor, {"active": factor * expected(run)}
         for setting in SETTINGS:
             yield setting, factor, {setting: factor * getattr(config, setting)}
 
 
 def expected(run: apd.Run) -> float:
-    """How many mechanisms an input exercises, as the search of a run found it."""
+    """How many mechanisms an input exercises, as the search in a run's first weight found it."""
     held = run.steps[search_steps(run.config) - 1].active
     return Sparsity(held, held, held, 0.0).expected(run.config)
 

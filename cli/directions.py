@@ -16,14 +16,16 @@ def directing(run: apd.Run) -> Callable[[int], Directed | None]:
     The number that counts for most in what is read is positive, which settles the sign of both.
     """
     site, factors = next(iter(run.components.factors.items()))
+    owner = run.components.owners[site]
     use = run.target.sites[site].uses[0]
     patch = run.target.state[site].shape[1:]
 
     def directed(c: int) -> Directed | None:
-        q_u, r_u = torch.linalg.qr(factors.U[c].T.double())
-        q_v, r_v = torch.linalg.qr(factors.V[c].T.double())
+        u, v = (f.flatten(0, 1).T.double() for f in factors.of(owner == c))
+        q_u, r_u = torch.linalg.qr(u)
+        q_v, r_v = torch.linalg.qr(v)
         left, values, right = torch.linalg.svd(r_u @ r_v.T)
-        if not float(values[0]):
+        if not values.any():
             return None
         read, write = use.sides(q_u @ left[:, 0], q_v @ right[0])
         sign = read[read.abs().argmax()].sign()

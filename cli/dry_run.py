@@ -38,7 +38,7 @@ def say(found: apd.Estimate) -> None:
         screen(),
         {
             "weights": f"{found.parameters:,} in {found.sites} sites",
-            "components": f"{found.components}, of rank {found.rank} at most at a site",
+            "parts": f"{found.components} to start with, of rank {found.rank} at most",
             "batch": f"{found.batch_size} inputs",
             "memory": f"about {size(found.memory)} beside Python and torch",
             "time": f"{found.step_s:.2g} s a step, {duration(found.seconds)} for "

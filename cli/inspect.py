@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SITES_SHOWN = 4
 OTHER_COLUMNS = 42
 BETWEEN_COLUMNS = 2
-LOSSES = 9
 STRONGEST = 3
 QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
@@ -75,7 +74,11 @@ def inspect(
         say(console, f"Sites not shown: {len(shares) - len(sites)}.")
     say(console, "\nLosses", "bold")
     console.print(
-        table(("step", "faithfulness", "minimality", "simplicity"), loss_rows(found.steps))
+        table(
+            ("faithfulness", "minimality", "simplicity", "active", "site"),
+            loss_rows(found.steps),
+            words=-1,
+        )
     )
     say(console, "\nSettings", "bold")
     facts(console, settings_of(found))
@@ -109,7 +112,7 @@ def settings_of(run: apd.Run) -> dict[str, str]:
     """Every setting by name."""
     shown = {name: str(value) for name, value in run.config.model_dump(mode="json").items()}
     shown["sites"] = ", ".join(run.config.sites)
-    return {**shown, "components": str(run.components.count), "active": f"{run.active:.3g}"}
+    return shown
 
 
 def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
@@ -126,16 +129,17 @@ def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
 
 
 def loss_rows(steps: list[apd.Step]) -> list[tuple[str, ...]]:
-    """The losses over training, in even steps from the first to the last."""
-    chosen = dict.fromkeys(round(k * (len(steps) - 1) / (LOSSES - 1)) for k in range(LOSSES))
+    """The losses of every weight at the end of its training, and its parts active per input."""
+    last = {step.site: step for step in steps}
     return [
         (
-            str(steps[i].step + 1),
-            f"{steps[i].faithfulness:.3g}",
-            f"{steps[i].minimality:.3g}",
-            f"{steps[i].simplicity:.3g}",
+            f"{step.faithfulness:.3g}",
+            f"{step.minimality:.3g}",
+            f"{step.simplicity:.3g}",
+            f"{step.active:.3g}",
+            site,
         )
-        for i in chosen
+        for site, step in last.items()
     ]
 
 
@@ -148,13 +152,12 @@ def fitting(sites: list[str], width: int) -> list[str]:
 def component_rows(
     run: apd.Run, detector: mad.Detector, shares: dict[str, Tensor]
 ) -> list[tuple[str, ...]]:
-    """The living components, the most used first.
+    """The components, the most used first.
 
     Their ranks at all sites together, the share of profiled inputs that use them, their shares of
     sites, and the inputs they affect most.
     """
     ranks = run.components.ranks()
-    alive = [c for c in range(run.components.count) if ranks[c] > 0]
     return [
         (
             str(c),
@@ -163,7 +166,7 @@ def component_rows(
             *(f"{float(share[c]):.0%}" for share in shares.values()),
             ", ".join(map(str, strongest(detector, c))),
         )
-        for c in sorted(alive, key=lambda c: -float(detector.rates[c]))
+        for c in sorted(range(run.components.count), key=lambda c: -float(detector.rates[c]))
     ]
 
 
@@ -179,30 +182,29 @@ def use(run: apd.Run, detector: mad.Detector) -> dict[str, str]:
     """How well components stand for the weights, and how many of them inputs use."""
     import numpy as np
 
-    import apd
-    from cli.outcome import sparse_error_of
+    from cli.outcome import residual_of, sparse_error_of
 
     counts = detector.usual.active.sum(1)
     low, *quarters, high = np.quantile(counts, QUARTERS)
     return {
-        "residual": f"{apd.recovery.faithfulness(run.target, run.components).overall:.2%} of the "
-        "weights' norm",
+        "residual": f"{residual_of(run):.2%} of the weights' norm",
         "sparse error": sparse_error_of(detector),
         "active per input": f"{counts.mean():.3g} on average; "
         f"{' / '.join(f'{q:.3g}' for q in quarters)} quartiles, {low:.0f} to {high:.0f}",
-        "dead": f"{int((run.ranks == 0).sum())} of {run.components.count}",
+        "components": str(run.components.count),
     }
 
 
 def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
     """What is shown of a run but for known mechanisms, for programs."""
-    import apd
+    from cli.outcome import residual_of
 
     return {
         "settings": run.config.model_dump(mode="json"),
         "sites": {name: list(site.shape) for name, site in run.target.sites.items()},
         "losses": [
             {
+                "site": step.site,
                 "step": step.step + 1,
                 "faithfulness": step.faithfulness,
                 "minimality": step.minimality,
@@ -210,10 +212,9 @@ def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
             }
             for step in run.steps
         ],
-        "residual": float(apd.recovery.faithfulness(run.target, run.components).overall),
+        "residual": residual_of(run),
         "sparse_error": detector.usual.sparse_error,
         "active_per_input": float(detector.usual.active.sum(1).mean()),
-        "dead": int((run.ranks == 0).sum()),
         "components": [
             {
                 "component": c,
@@ -222,6 +223,5 @@ def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
                 "strongest_inputs": strongest(detector, c),
             }
             for c in range(run.components.count)
-            if run.ranks[c] > 0
         ],
     }

@@ -18,17 +18,13 @@ def told(
     decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float
 ) -> dict[str, object]:
     """What came of it, for programs."""
-    last = decomposition.steps[-1]
     return {
         "run": str(run),
         "sites": list(decomposition.sites),
         "components": decomposition.components.count,
-        "alive": int((decomposition.ranks > 0).sum()),
         "active": decomposition.active,
         "steps": len(decomposition.steps),
-        "faithfulness": last.faithfulness,
-        "minimality": last.minimality,
-        "simplicity": last.simplicity,
+        "residual": residual_of(decomposition),
         "sparse_error": detector.usual.sparse_error,
         "calibrated": len(detector.calibrated),
         "smallest_p_value": detector.finest_alpha,
@@ -44,6 +40,13 @@ def losses_of(step: apd.Step) -> str:
     )
 
 
+def residual_of(decomposition: apd.Run) -> float:
+    """What no component owns, as a share of the weights' norm."""
+    import apd
+
+    return float(apd.recovery.faithfulness(decomposition.target, decomposition.components).overall)
+
+
 def sparse_error_of(detector: mad.Detector) -> str:
     """What the active components leave out of the profiled inputs' outputs, in words."""
     return f"{detector.usual.sparse_error:.2g} of the outputs' variance"
@@ -55,7 +58,6 @@ def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds
     from cli.summary import say_too_fine
 
     console = screen()
-    alive = int((decomposition.components.ranks() > 0).sum())
     say(console, f"Wrote the run to {run}.")
     facts(
         console,
@@ -64,9 +66,9 @@ def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds
                 f"{site.name} {site.shape[0]}x{site.shape[1]}"
                 for site in decomposition.target.sites.values()
             ),
-            "components": f"{alive} alive of {decomposition.components.count}, "
+            "components": f"{decomposition.components.count}, "
             f"{decomposition.active:.3g} active per input",
-            "losses": losses_of(decomposition.steps[-1]),
+            "residual": f"{residual_of(decomposition):.2%} of the weights' norm",
             "sparse error": sparse_error_of(detector),
             "detector": f"calibrated on {len(detector.calibrated)} inputs, "
             f"smallest p-value {detector.finest_alpha:.3g}",

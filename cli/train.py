@@ -45,11 +45,9 @@ def train(
     key: Annotated[str | None, typer.Option(help="Which array of the reference file.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     components: Annotated[
-        int | None, typer.Option(min=1, help="How many components to start with.")
+        int | None, typer.Option(min=1, help="How many parts to look for in every weight.")
     ] = None,
-    rank: Annotated[
-        int | None, typer.Option(min=1, help="The most a component's rank may be at a site.")
-    ] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="The most a part's rank may be.")] = None,
     sites: Annotated[
         list[str] | None,
         typer.Option(

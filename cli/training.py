@@ -21,6 +21,7 @@ def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
     import torch
 
     import apd
+    from apd.preparation import frozen
     from cli.console import progress
     from cli.outcome import losses_of
     from cli.targets import device_of
@@ -28,16 +29,20 @@ def decomposed(plan: Plan, material: Material, run: Path) -> apd.Run:
     config = apd.Config.of(dict(plan.decomposition))
     refuse_small(len(material.reference), config)
     device = device_of(plan.device)
-    with progress("training", config.steps, "steps") as report:
+    reference = torch.as_tensor(material.reference).to(device)
+    target = frozen(material.module.to(device), reference, config)
+    sites = list(target.sites)
+    with progress("training", len(sites) * config.steps, "steps") as report:
 
         def on_step(step: apd.Step) -> None:
             if not (run / RECORD).exists():
                 record(plan, run)
-            report(step.step + 1, losses_of(step))
+            done = sites.index(step.site) * config.steps + step.step + 1
+            report(done, f"{step.site}: {losses_of(step)}")
 
         return apd.decompose(
-            material.module.to(device),
-            torch.as_tensor(material.reference).to(device),
+            target,
+            reference,
             config,
             directory=run,
             progress=on_step,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 import torch
 from filelock import FileLock
-from problems import NAMES, make_problem, numbers
+from problems import JOINED, NAMES, make_problem, numbers
 
 import apd
 import mad
@@ -44,10 +44,20 @@ class Trained(NamedTuple):
     run: apd.Run
 
 
-@pytest.fixture(scope="session", params=NAMES)
+@pytest.fixture(scope="session")
 def problem(request):
-    """Every small target of `problems`, with random components."""
+    """Every small target of `problems`, with random components.
+
+    Where a test is of parts alone (`pytest.mark.of_parts`), each is a component of its own.
+    """
     return make_problem(request.param)
+
+
+def pytest_generate_tests(metafunc):
+    if "problem" in metafunc.fixturenames:
+        alone = metafunc.definition.get_closest_marker("of_parts")
+        names = NAMES if alone else [*NAMES, *JOINED]
+        metafunc.parametrize("problem", names, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,10 @@ def weights_of(problem: Problem, c: int) -> dict[str, Tensor]:
     weights = {}
     for site, (U, V) in problem.components.factors.items():
         weights[site] = torch.zeros(U.shape[2], V.shape[2], dtype=U.dtype)
-        for m in range(U.shape[1]):
-            weights[site] = weights[site] + torch.outer(U[c, m], V[c, m])
+        for p, owner in enumerate(problem.components.owners[site].tolist()):
+            if owner == c:
+                for m in range(U.shape[1]):
+                    weights[site] = weights[site] + torch.outer(U[p, m], V[p, m])
     return weights
 
 
@@ -199,7 +201,8 @@ def training_gradient(
         site: Factors(leaves[2 * k], leaves[2 * k + 1])
         for k, site in enumerate(problem.target.sites)
     }
-    made = dataclasses.replace(problem, components=Components(factors))
+    owners = problem.components.owners
+    made = dataclasses.replace(problem, components=Components(factors, owners))
     gaps = [
         problem.target.weight(site) - sum(component[site] for component in all_weights(made))
         for site in factors
@@ -513,7 +516,7 @@ class IsotropicGaussian(Gaussian):
 
 def whole(mechanisms: list[dict[str, Tensor]]) -> Components:
     """Components whose weights are exactly these, of full rank: row m is e_m row^T."""
-    return Components(
+    return Components.of(
         {
             site: Factors(
                 torch.eye(len(weight), dtype=weight.dtype).repeat(len(mechanisms), 1, 1),
@@ -613,4 +616,5 @@ def with_leaves(problem: Problem) -> tuple[Problem, list[Tensor]]:
         site: Factors(leaves[2 * k], leaves[2 * k + 1])
         for k, site in enumerate(problem.target.sites)
     }
-    return dataclasses.replace(problem, components=Components(factors)), leaves
+    owners = problem.components.owners
+    return dataclasses.replace(problem, components=Components(factors, owners)), leaves

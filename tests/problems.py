@@ -212,6 +212,7 @@ TARGETS = {
 IDS = {"tokens": 11, "unembed": 7}
 
 NAMES = [f"{name}-{rank}" for name, row in TARGETS.items() for rank in (1, row[3])]
+JOINED = [f"{name}-{row[3]}+" for name, row in TARGETS.items()]
 
 
 def draw_inputs(name: str, n: int, seed: int) -> Tensor:
@@ -233,10 +234,12 @@ def make_target(name: str) -> tuple[nn.Module, Target, Tensor]:
 
 @cache
 def make_problem(name: str) -> Problem:
-    """The problem "name-rank"."""
+    """The problem "name-rank", or "name-rank+" whose components have parts here and there."""
     name, _, rank = name.rpartition("-")
     module, target, x = make_target(name)
-    components = random_components(target, TARGETS[name][2], int(rank), numbers(7))
+    components = random_components(target, TARGETS[name][2], int(rank.rstrip("+")), numbers(7))
+    if rank.endswith("+"):
+        components = joined(components)
     chosen = torch.arange(len(x)).mul(3).add(1) % target(x).shape[1]
     return Problem(module, target, components, x, chosen)
 
@@ -245,7 +248,7 @@ def random_components(
     target: Target, count: int, rank: int, draw: Callable[..., Tensor]
 ) -> Components:
     """Components with Gaussian factors, nothing like an initialisation."""
-    return Components(
+    return Components.of(
         {
             name: Factors(draw(count, rank, site.shape[0]), draw(count, rank, site.shape[1]))
             for name, site in target.sites.items()
@@ -253,9 +256,20 @@ def random_components(
     )
 
 
+def joined(components: Components) -> Components:
+    """The same parts in fewer components: two or none at a site, and at several sites."""
+    return Components(
+        components.factors,
+        {
+            site: (torch.arange(len(U)) // 2 + 2 * k) % (len(U) // 2 + 3)
+            for k, (site, (U, _)) in enumerate(components.factors.items())
+        },
+    )
+
+
 def with_zero_components(problem: Problem, zero: Iterable[int]) -> Problem:
     """The same with some components that are zero: their U is, of others their V."""
-    components = Components(
+    components = Components.of(
         {site: Factors(u.clone(), v.clone()) for site, (u, v) in problem.components.factors.items()}
     )
     for factors, c in product(components.factors.values(), zero):

@@ -13,7 +13,7 @@ from apd.sites import Factors
 
 
 def copy_of(components: Components) -> Components:
-    return Components(
+    return Components.of(
         {s: Factors(U.clone(), V.clone()) for s, (U, V) in components.factors.items()}
     )
 
@@ -69,6 +69,7 @@ def test_norm_shares_are_norms_of_the_weights_over_the_target_s(problem):
         torch.testing.assert_close(shares, slow)
 
 
+@pytest.mark.of_parts
 def test_singular_values_are_those_of_the_weights(problem):
     weights = oracles.all_weights(problem)
     for site, factors in problem.components.factors.items():

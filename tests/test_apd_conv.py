@@ -263,7 +263,7 @@ def test_a_saved_run_of_convolutions_is_the_same(images, tmp_path):
     again = apd.load(tmp_path / "run")
     assert again.fingerprint == run.fingerprint
     assert again.target.sites == run.target.sites
-    x, mask = reference[:32].numpy(), random_mask(32, 9).numpy()
+    x, mask = reference[:32].numpy(), random_mask(32, run.components.count).numpy()
     for one, other in zip(run.explain(x, "all"), again.explain(x, "all"), strict=True):
         assert np.array_equal(one, other)
     assert np.array_equal(run.masked_outputs(x, mask), again.masked_outputs(x, mask))
@@ -298,7 +298,7 @@ def test_an_images_bits_do_not_depend_on_the_others(images):
 def test_masked_gradients_do_not_depend_on_the_way_the_kernel_is_applied(images):
     """In training, where products are the library's own."""
     run, _, reference = images
-    x, mask = reference[:7], random_mask(7, 9)
+    x, mask = reference[:7], random_mask(7, run.components.count)
     pairs = Pairs.dense(mask, torch.float32)
     one = apd.masked.masked_outputs(run.target, run.components, x, pairs)
     with unfilled():

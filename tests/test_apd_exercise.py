@@ -151,10 +151,11 @@ def test_in_the_end_no_component_of_use_reads_what_the_reference_never_reads():
     reference = draw(400, 6).float()
     reference[:, 5] = 0
     run = decompose(module, reference, Config(steps=200, components=13, batch_size=64))
-    used = run.explain(reference.numpy(), "predicted").strengths.max(0) > 1e-3
+    used = torch.from_numpy(run.explain(reference.numpy(), "predicted").strengths.max(0) > 1e-3)
     reads = run.components.factors["0.weight"].V[:, 0].abs()
-    assert used.sum() > 5
-    assert reads[used, 5].max() < 1e-6 < 0.01 < reads[used, :5].max()
+    own = used[run.components.owners["0.weight"]]
+    assert own.sum() > 5
+    assert reads[own, 5].max() < 1e-6 < 0.01 < reads[own, :5].max()
 
 
 def test_a_sorted_reference_is_looked_at_throughout():

@@ -8,7 +8,7 @@ from problems import Problem, numbers, random_components
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from apd import Target, TargetError
+from apd import Components, Target, TargetError
 from apd.attribution import rms_attributions
 from apd.graph import Graph, Part
 from apd.hooks import capture
@@ -197,7 +197,7 @@ def test_attributions_of_named_inputs_are_derivatives_along_components():
     components = random_components(target, 7, 2, numbers(195))
     fast = rms_attributions(*capture(target, x), components)
     module = Unpacking(target.graph.parts).double().eval()
-    renamed = type(components)({f"texts.{s}": f for s, f in components.factors.items()})
+    renamed = Components.of({f"texts.{s}": f for s, f in components.factors.items()})
     other = Target.of(module, x)
     assert list(other.sites) == list(renamed.factors)
     problem = Problem(module, other, renamed, x, torch.zeros(4, dtype=torch.int64))

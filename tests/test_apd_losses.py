@@ -54,6 +54,7 @@ def test_kl_is_from_the_target_to_the_masked_outputs():
     assert abs(losses.output_kl(outputs, outputs + 5).item()) < 1e-12
 
 
+@pytest.mark.of_parts
 @pytest.mark.parametrize("p", P)
 def test_simplicity_is_the_factor_bound(problem, p):
     usage = usage_of(problem)
@@ -61,6 +62,7 @@ def test_simplicity_is_the_factor_bound(problem, p):
     assert math.isclose(fast, oracles.factor_bound(problem, usage, p), rel_tol=1e-6)
 
 
+@pytest.mark.of_parts
 @pytest.mark.parametrize("p", [0.5, 0.9, 1.0])
 def test_simplicity_bounds_the_schatten_norms(problem, p):
     usage = usage_of(problem)
@@ -76,7 +78,7 @@ def test_simplicity_bounds_the_schatten_norms(problem, p):
 @pytest.mark.parametrize("p", [0.5, 0.9, 1.0])
 def test_the_bound_is_tight_for_orthogonal_factors(p):
     problem = make_problem("mlp-2")
-    orthogonal = Components(
+    orthogonal = Components.of(
         {
             site: Factors(
                 torch.linalg.qr(U.mT).Q.mT * torch.tensor([[3.0], [0.5]]).to(U),
@@ -91,14 +93,15 @@ def test_the_bound_is_tight_for_orthogonal_factors(p):
     assert math.isclose(fast, oracles.schatten(made, usage, p), rel_tol=1e-6)
 
 
+@pytest.mark.of_parts
 @pytest.mark.parametrize("p", P)
 def test_the_gradient_of_simplicity_is_along_the_factors(problem, p):
     usage = usage_of(problem)
     for site, factors in problem.components.factors.items():
         leaves = Factors(*(tensor.clone().requires_grad_() for tensor in factors))
-        own = losses.sizes(Components({site: leaves}))
+        own = losses.sizes(Components.of({site: leaves}))
         slow = torch.autograd.grad(losses.simplicity(own, usage, p), leaves)
-        sizes = losses.sizes(Components({site: factors}))
+        sizes = losses.sizes(Components.of({site: factors}))
         times = losses.simplicity_gradient(sizes, usage, p)[site]
         for tensor, by, expected in zip(factors, times, slow, strict=True):
             torch.testing.assert_close(by[..., None] * tensor, expected, rtol=1e-10, atol=1e-12)
@@ -107,11 +110,12 @@ def test_the_gradient_of_simplicity_is_along_the_factors(problem, p):
 def test_the_gradient_of_simplicity_is_finite_at_zero():
     """|x|^p has none at 0 for p < 1; a dead component must not turn everything into NaN."""
     dead = Factors(torch.zeros(2, 1, 3).double(), torch.zeros(2, 1, 4).double())
-    sizes = losses.sizes(Components({"W": dead}))
+    sizes = losses.sizes(Components.of({"W": dead}))
     for by in losses.simplicity_gradient(sizes, torch.ones(2).double(), 0.5)["W"]:
         assert torch.equal(by, torch.zeros_like(by))
 
 
+@pytest.mark.of_parts
 def test_complexity_is_what_a_component_costs_the_simplicity_loss(problem):
     sizes, usage = losses.sizes(problem.components), usage_of(problem).requires_grad_()
     (slow,) = torch.autograd.grad(losses.simplicity(sizes, usage, 0.9), usage)

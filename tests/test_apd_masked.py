@@ -20,8 +20,8 @@ def one_busy(n: int, count: int) -> torch.Tensor:
     """A component that is always on, one that never is, and few others."""
     mask = torch.zeros(n, count, dtype=torch.bool)
     mask[:, 2] = True
-    mask[0, [0, 3]] = True
-    mask[3, [3, 4]] = True
+    mask[0, [0, count - 2]] = True
+    mask[3, [count - 2, count - 1]] = True
     return mask
 
 
@@ -66,6 +66,7 @@ def test_all_components_together_are_a_target_with_their_sum_as_weights(problem)
     torch.testing.assert_close(fast, summed(problem.x), **TOLERANCE)
 
 
+@pytest.mark.of_parts
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("rest", [0.0, 0.3])
 def test_block_by_block_the_gradient_is_that_of_the_three_losses(problem, mask, pairs, rest):

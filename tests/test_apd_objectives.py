@@ -106,8 +106,8 @@ def test_an_exact_k_is_kept_from_the_first_step_to_the_last():
     config = Config(components=12, steps=30, batch_size=16, objective="exact-k", active=0.625)
     target = make_target("mlp")[1]
     run = apd.decompose(target, numbers(101)(150, 5), config)
-    assert [step.active for step in run.steps] == [0.625] * 30
-    assert [step.amounts for step in run.steps] == pytest.approx([10 / 16] * 30)
+    assert [step.active for step in run.steps] == [0.625] * 90
+    assert [step.amounts for step in run.steps] == pytest.approx([10 / 16] * 90)
     assert ExactK.search_steps(config) == 0
 
 
@@ -162,6 +162,7 @@ def test_every_input_is_run_on_all_components(problem):
     assert torch.equal(found.pairs.columns(), torch.ones(len(problem.x), len(found.usage)).double())
 
 
+@pytest.mark.of_parts
 @pytest.mark.parametrize("through_weights", [False, True])
 def test_the_passes_add_up_to_the_gradient_of_the_amounts(problem, through_weights, monkeypatch):
     monkeypatch.setattr(masked, "masked_through_weights", lambda *_: through_weights)

@@ -10,7 +10,7 @@ from problems import Formula, Problem, numbers, random_components
 from torch import nn
 from torch.nn.functional import linear
 
-from apd import Target, TargetError
+from apd import Components, Target, TargetError
 from apd.attribution import rms_attributions
 from apd.from_torch.outputs import Output
 from apd.hooks import capture
@@ -143,7 +143,7 @@ def test_a_target_of_a_chosen_output_is_that_of_a_module_with_no_other(output):
     components = random_components(target, 8, 2, numbers(177))
     fast = rms_attributions(*capture(target, x), components)
     other = Target.of(by_hand, x, [f"heads.{site}" for site in sites])
-    renamed = type(components)({f"heads.{s}": f for s, f in components.factors.items()})
+    renamed = Components.of({f"heads.{s}": f for s, f in components.factors.items()})
     problem = Problem(by_hand, other, renamed, x, torch.zeros(N, dtype=torch.int64))
     slow = oracles.rms_over_outputs(oracles.effects(problem).sum(1))
     torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-12)

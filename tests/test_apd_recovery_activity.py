@@ -7,31 +7,19 @@ import pytest
 import torch
 from problems import make_problem
 
-from apd import Components, Config, Step, recovery
+from apd import Components, Config, recovery
 from apd.run import Run
 from apd.sites import Factors
 
 
 @pytest.mark.parametrize("name", ["mlp-2", "tms-1", "positions-3"])
-def test_components_are_chosen_batch_by_batch_as_at_the_end_of_training(name):
+def test_components_are_active_that_are_strongest_as_many_as_the_run_uses(name):
     problem = make_problem(name)
-    config = Config(components=problem.components.count, batch_size=4)
-    run = Run(
-        problem.target,
-        problem.components,
-        config,
-        torch.arange(9),
-        torch.arange(9),
-        "",
-        [Step(0, 0.0, 0.0, 0.0, active=1.95)],
-    )
+    rows = torch.arange(9)
+    run = Run(problem.target, problem.components, 1.95, Config(), rows, rows, "", [])
     strength = oracles.rms_over_outputs(oracles.effects(problem).sum(1))
-    expected = [
-        oracles.topk(rows, k=round(1.95 * len(rows)))
-        for rows in (strength[:4], strength[4:8], strength[8:])
-        if len(rows)
-    ]
-    assert torch.equal(recovery.active_components(run, problem.x), torch.cat(expected))
+    expected = oracles.topk(strength, k=round(1.95 * len(strength)))
+    assert torch.equal(recovery.active_components(run, problem.x), expected)
 
 
 def test_dead_components_are_those_without_weights():
@@ -39,9 +27,9 @@ def test_dead_components_are_those_without_weights():
     factors = make_problem("mlp-2").components.factors
     alive = (torch.arange(11) != 5)[:, None, None]
     killed = {site: Factors(u * alive, v) for site, (u, v) in factors.items()}
-    assert recovery.dead(Components(killed)).nonzero().flatten().tolist() == [5]
+    assert recovery.dead(Components.of(killed)).nonzero().flatten().tolist() == [5]
     for site in factors:
-        assert not recovery.dead(Components({**killed, site: factors[site]})).any()
+        assert not recovery.dead(Components.of({**killed, site: factors[site]})).any()
 
 
 def test_shares_look_at_inputs_that_exercise_a_mechanism_alone():

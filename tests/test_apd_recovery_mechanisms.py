@@ -169,7 +169,7 @@ def test_a_single_sites_columns_are_mechanisms_like_others():
     weight = problem.target.weight("W")
     columns = [weight * column for column in torch.eye(6, dtype=torch.float64)]
     parts = torch.stack([0.9 * columns[k] for k in (5, 3, 0, 1, 2, 4)])
-    whole = Components({"W": Factors(torch.eye(3, dtype=torch.float64).repeat(6, 1, 1), parts)})
+    whole = Components.of({"W": Factors(torch.eye(3, dtype=torch.float64).repeat(6, 1, 1), parts)})
     found = recovery.best([{"W": column} for column in columns], whole)
     assert math.isclose(found.mmcs, recovery.mmcs(weight, parts))
     assert math.isclose(found.ml2r, recovery.ml2r(weight, parts))

@@ -58,7 +58,7 @@ def test_weights_that_only_switch_have_no_slope():
     weights = {"A": draw(3, 4), "B": draw(3, 4)}
     module = Formula(lambda net, x: (x @ net.A.T) * ((x @ net.B.T) > 0), **weights)
     run = decompose(module, draw(90, 4), Config(components=5, steps=20, batch_size=16))
-    removed = random_mask(6, 5)
+    removed = random_mask(6, run.components.count)
     slopes = removal_slopes(run.target, run.components, draw(6, 4), removed)
     run.components.factors["B"].U.zero_()
     alone = removal_slopes(run.target, run.components, draw(6, 4), removed & False)

@@ -13,6 +13,7 @@ from problems import (
     Problem,
     make_problem,
     numbers,
+    random_components,
     random_mask,
     with_zero_components,
 )
@@ -26,7 +27,7 @@ import apd.batch_sizes
 import apd.decomposition
 import mad
 from apd import Config, ReferenceError, RunError, TargetError
-from apd.checkpoint import write_checkpoint
+from apd.checkpoint import Progress, write_checkpoint
 from apd.reference import training_rows
 from apd.training.state import begin
 
@@ -48,7 +49,8 @@ def close(fast, slow):
 
 def test_it_says_how_large_it_is(case):
     run = case[0]
-    assert repr(run) == f"<apd.Run of 11 components at {', '.join(run.target.sites)}>"
+    count = run.components.count
+    assert repr(run) == f"<apd.Run of {count} components at {', '.join(run.target.sites)}>"
 
 
 def test_explaining_the_prediction_takes_each_inputs_largest_output(case):
@@ -113,7 +115,8 @@ def test_attributions_at_positions_add_up_to_those_explained(output):
     outputs, attributions, *_ = run.explain(x, output)
     same, found = run.explain_positions(x, output)
     assert np.array_equal(same, outputs)
-    assert {places: part.shape for places, part in found.items()} == {(6,): (5, 6, 9)}
+    count = run.components.count
+    assert {places: part.shape for places, part in found.items()} == {(6,): (5, 6, count)}
     close(found[(6,)].sum(1), attributions)
 
 
@@ -173,7 +176,7 @@ def test_a_run_read_in_inference_mode_explains(tmp_path):
 
 def test_masked_outputs_are_those_of_the_active_components(case):
     run, seen, _ = case
-    mask = random_mask(9, 11)
+    mask = random_mask(9, run.components.count)
     close(run.masked_outputs(seen.x.numpy(), mask.numpy()), oracles.masked_outputs(seen, mask))
 
 
@@ -184,7 +187,7 @@ def test_components_that_are_zero_contribute_nothing_and_the_others_as_ever(name
     C = problem.components.count
     problem = with_zero_components(problem, [c for c in zero if c < C])
     rows = torch.arange(2)
-    run = apd.Run(problem.target, problem.components, Config(), rows, rows, "reference", [])
+    run = apd.Run(problem.target, problem.components, 2.0, Config(), rows, rows, "reference", [])
     x = problem.x.numpy()
     effects = oracles.effects(problem).sum(1)
     found, (_, at_positions) = run.explain(x, 2), run.explain_positions(x, 2)
@@ -198,7 +201,7 @@ def test_components_that_are_zero_contribute_nothing_and_the_others_as_ever(name
 
 def test_outputs_without_residual_are_those_of_all_components(case):
     run, seen, _ = case
-    every = torch.ones(9, 11, dtype=torch.bool)
+    every = torch.ones(9, run.components.count, dtype=torch.bool)
     close(run.outputs_without_residual(seen.x.numpy()), oracles.masked_outputs(seen, every))
     assert (
         np.abs(
@@ -212,8 +215,8 @@ def test_a_run_says_what_it_is(case):
     run, _, _ = case
     assert run.sites == ("0.weight", "2.weight", "4.weight")
     assert run.input_shape == (5,)
-    assert run.active == run.steps[-1].active
-    assert run.ranks.shape == (11,)
+    assert 0 < run.active <= run.components.count
+    assert run.ranks.shape == (run.components.count,)
     assert run.ranks.max() <= 2 * 3
 
 
@@ -221,8 +224,8 @@ def test_a_run_says_what_it_is(case):
 def test_the_larger_a_decomposition_the_fewer_rows_at_once(case, rank, rows):
     """Numbers per row: 2 * 11 * rank parts at each of three sites, and 35 between the layers."""
     run = case[0]
-    config = run.config.model_copy(update={"rank": rank})
-    assert dataclasses.replace(run, config=config).rows_at_once == rows
+    components = random_components(run.target, 11, rank, numbers(112))
+    assert dataclasses.replace(run, components=components).rows_at_once == rows
 
 
 class Readout(nn.Module):
@@ -381,7 +384,7 @@ def test_a_network_of_several_inputs_is_decomposed(named):
     expected = module(*(torch.from_numpy(array) for array in x.values()))["logits"][:, 2]
     outputs, attributions, *_ = named.explain(named.pack(x), "predicted")
     np.testing.assert_allclose(outputs, expected.detach(), rtol=1e-5, atol=1e-6)
-    assert attributions.shape == (7, 9)
+    assert attributions.shape == (7, named.components.count)
     assert named.input_shape == (10,)
 
 
@@ -507,9 +510,14 @@ class StopError(Exception):
     pass
 
 
+def counted(step) -> int:
+    """Its number among the steps of all weights of "mlp-2"."""
+    return 20 * list(make_problem("mlp-2").target.sites).index(step.site) + step.step
+
+
 def interrupted_at(last: int):
     def progress(step):
-        if step.step == last:
+        if counted(step) == last:
             raise StopError
 
     return progress
@@ -556,22 +564,22 @@ def resume(directory, seen=None, name="mlp-2", x=None, **settings):
         numbers(120)(150, 5) if x is None else x,
         Config(**{**SETTINGS, **settings}),
         directory=directory,
-        progress=None if seen is None else lambda step: seen.append(step.step),
+        progress=None if seen is None else lambda step: seen.append(counted(step)),
     )
 
 
-@pytest.mark.parametrize("stops", [[3], [12], [19], [5, 11, 15]])
+@pytest.mark.parametrize("stops", [[3], [12], [19], [20], [40], [59], [5, 11, 27, 58]])
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     uninterrupted, tmp_path, monkeypatch, stops
 ):
-    """Before and after settling at step 12, at the very end, and several times."""
+    """Before and after settling at step 12, between weights, at the end, and several times."""
     for last in stops:
         directory = stop_at(last, tmp_path / "run", monkeypatch)
     assert apd.is_unfinished(directory)
     assert not apd.is_run(directory)
     seen = []
     run = resume(directory, seen)
-    assert seen == list(range(stops[-1], 20))
+    assert seen == list(range(stops[-1], 60))
     assert run.steps == uninterrupted.steps
     assert torch.equal(run.rows, uninterrupted.rows)
     for a, b in zip(run.components.tensors(), uninterrupted.components.tensors(), strict=True):
@@ -633,9 +641,10 @@ def test_a_checkpoint_of_another_version_is_refused(halfway):
 def test_components_that_are_no_numbers_are_not_kept(halfway):
     path = halfway / "checkpoint.safetensors"
     before = path.read_bytes()
-    training = begin(make_problem("mlp-2").target, Config(**SETTINGS))
+    target = make_problem("mlp-2").target
+    training = begin(target.alone("2.weight"), Config(**SETTINGS))
     next(iter(training.components.tensors())).fill_(torch.nan)
-    write_checkpoint(halfway, training, [], {})
+    write_checkpoint(halfway, Progress({}, training, []), {})
     assert path.read_bytes() == before
 
 

@@ -53,7 +53,7 @@ def test_a_target_that_hardly_fits_is_decomposed_in_small_batches(monkeypatch):
     monkeypatch.setattr(batch_sizes, "MOST_IN_TRAINING", 2**17)
     run = apd.decompose(network, x, apd.Config(components=7, steps=6))
     assert 1 < run.config.batch_size < 16
-    assert len(run.steps) == 6
+    assert len(run.steps) == 2 * 6
     target = run.target
     training = begin(target, run.config)
     assert memory(target, training.components, run.config) < 4 * 2**18
@@ -85,7 +85,7 @@ def test_an_estimate_is_of_the_training_that_follows(steps):
     found = apd.estimate(network, x, config)
     run = apd.decompose(network, x, config)
     assert found.parameters == 8 * 15 + 2 * 8 * 96
-    assert (found.sites, found.steps) == (2, steps)
-    assert found.components == run.components.count
+    assert (found.sites, found.steps) == (2, 2 * steps)
+    assert found.components == 2 * 7
     assert (found.rank, found.batch_size) == (2, run.config.batch_size)
-    assert found.seconds == steps * found.step_s > 0
+    assert found.seconds == 2 * steps * found.step_s > 0

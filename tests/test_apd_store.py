@@ -13,7 +13,7 @@ from problems import make_problem, numbers
 
 import apd
 from apd import Config, RunError
-from apd.store import file_hash, history_tensor, steps_from
+from apd.store import file_hash, history_tensors, steps_from
 from apd.training.train import Step
 
 FILES = ["components.safetensors", "run.json", "target.safetensors", "training.safetensors"]
@@ -112,9 +112,10 @@ def test_infinite_constants_come_back(tmp_path):
     target = apd.Target.of(Masked(), x)
     run = apd.Run(
         target,
-        apd.Components(
+        apd.Components.of(
             {"W": apd.components.initialise(target, 5, 1, torch.Generator()).factors["W"]}
         ),
+        2.0,
         Config(),
         torch.arange(3),
         torch.arange(3),
@@ -128,16 +129,20 @@ def test_infinite_constants_come_back(tmp_path):
 def test_a_run_is_safetensors_and_json_alone(saved):
     assert names(saved) == FILES
     content = manifest(saved)
-    assert content["format_version"] == 2
+    assert content["format_version"] == 3
     assert content["seed"] == content["config"]["seed"] == 3
     for key in ("package_version", "target_fingerprint", "reference_fingerprint", "sites", "graph"):
         assert content[key]
 
 
 def test_records_survive_as_float64():
-    steps = [Step(0, 0.1, 1 / 3, 1e-300, 2.5), Step(1, float("inf"), 1e300, 0.0, 1.0)]
-    assert steps_from(history_tensor(steps)) == steps
-    assert steps_from(history_tensor([])) == []
+    steps = [
+        Step("a", 0, 0.1, 1 / 3, 1e-300, 2.5),
+        Step("a", 1, float("inf"), 1e300, 0.0, 1.0),
+        Step("c", 0, 0.3, 2.0, 1.0, 4.0),
+    ]
+    assert steps_from(history_tensors(steps), ["a", "b", "c"]) == steps
+    assert steps_from(history_tensors([]), ["a"]) == []
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -172,7 +177,7 @@ def test_what_is_no_run_directory_is_refused(tmp_path):
     assert "there is no run directory" in refusal(tmp_path / "file")
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None])
+@pytest.mark.parametrize("version", [0, 2, 4, "3", None])
 def test_another_format_version_is_refused(saved, version):
     rewrite(saved, {**manifest(saved), "format_version": version})
     assert f"format version {version}" in refusal(saved)
@@ -210,7 +215,7 @@ def test_a_manifest_with_a_part_missing_is_refused(saved, key):
 
 
 @pytest.mark.parametrize("key", NEEDED)
-@pytest.mark.parametrize("value", [None, [], 3, {"a": 1}])
+@pytest.mark.parametrize("value", [None, [], 7, {"a": 1}])
 def test_a_manifest_with_a_part_of_another_kind_is_refused(saved, key, value):
     rewrite(saved, {**manifest(saved), key: value})
     with pytest.raises(RunError):

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import oracles
 import pytest
 import torch
 from scipy.stats import betabinom
@@ -95,10 +96,21 @@ def test_a_row_for_every_score_with_figures_that_its_kept_scores_give_by_brute_f
 
 def test_rows_say_how_the_decomposition_ended(computed, benchmark):
     subject = Subject.of(split(load(None), 100), RECIPE, TINY, benchmark.cache)
-    last = subject.defender(subject.parts.reference).run.steps[-1]
+    defender = subject.defender(subject.parts.reference)
+    run, x = defender.run, subject.victim.inputs(subject.parts.reference.images)
+    strengths = run.explain(x.numpy(), "predicted").strengths
+    active = oracles.topk(torch.from_numpy(strengths), round(run.active * len(x)))
+    outputs, masked = run.target(x).numpy(), run.masked_outputs(x.numpy(), active.numpy())
+    zero = {site: torch.zeros_like(run.target.weight(site)) for site in run.sites}
+    nothing = run.target.with_weights(zero)(x).numpy()
+    gaps = run.components.residual(run.target)
+    unowned = sum(float(gap.square().sum()) for gap in gaps.values())
+    whole = sum(float(run.target.weight(site).square().sum()) for site in gaps)
     for row in computed[0]:
-        assert (row["active"], row["minimality"]) == (last.active, last.minimality)
-        assert row["faithfulness"] == last.faithfulness
+        assert row["active"] == run.active
+        left = ((outputs - masked) ** 2).mean() / ((outputs - nothing) ** 2).mean()
+        assert row["minimality"] == pytest.approx(left, rel=1e-4)
+        assert row["faithfulness"] == pytest.approx(unowned / whole, rel=1e-4)
 
 
 def test_groups_are_what_the_network_makes_of_the_pictures(benchmark):

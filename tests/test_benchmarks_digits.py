@@ -42,7 +42,8 @@ def predictions(toy, run, removed):
     weights = {name: p.detach().clone() for name, p in toy.model.named_parameters()}
     for c in removed:
         for site, (u, v) in run.components.factors.items():
-            weights[site] -= torch.einsum("mo,mi->oi", u[c], v[c])
+            for p in (run.components.owners[site] == c).nonzero().flatten():
+                weights[site] -= torch.einsum("mo,mi->oi", u[p], v[p])
     return functional_call(toy.model, weights, (toy.inputs.x,)).argmax(1).numpy()
 
 

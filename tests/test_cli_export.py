@@ -220,9 +220,9 @@ def test_without_onnxruntime_nothing_is_checked_and_so_nothing_written(here, mon
 
 
 def tampered(model: onnx.ModelProto) -> None:
-    """Another mean for one of the codes."""
+    """Other numbers for the largest of its constants."""
     largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
-    array = onnx.numpy_helper.to_array(largest) + np.float32(0.1)
+    array = 2 * onnx.numpy_helper.to_array(largest) + np.float32(0.1)
     largest.CopyFrom(onnx.numpy_helper.from_array(array, largest.name))
 
 

@@ -70,8 +70,8 @@ def perfect(toy, active):
         site: Factors(*(torch.nn.functional.pad(f, (0, 0, 0, 0, 0, DEAD)) for f in both))
         for site, both in oracles.whole(toy.mechanisms).factors.items()
     }
-    steps = [apd.Step(i, 0.5 / (i + 1), 0.3, 1.0 + i, active) for i in range(7)]
-    run = dataclasses.replace(run, components=Components(factors), steps=steps)
+    steps = [apd.Step("W", i, 0.5 / (i + 1), 0.3, 1.0 + i, active) for i in range(7)]
+    run = dataclasses.replace(run, components=Components.of(factors), active=active, steps=steps)
     return Subject(run, mad.Detector.fit(run, toy.reference), toy)
 
 
@@ -101,7 +101,7 @@ def of_svg(content):
 
 
 def test_losses_are_the_records():
-    steps = [apd.Step(i, 1 / (i + 1), 0.1 + i, 2.0, 3.0 - i / 100) for i in range(50)]
+    steps = [apd.Step("W", i, 1 / (i + 1), 0.1 + i, 2.0, 3.0 - i / 100) for i in range(50)]
     upper, lower = losses.of_steps(steps).axes
     drawn = {line.get_label(): line for line in upper.lines}
     assert list(drawn) == ["faithfulness", "minimality", "simplicity"]
@@ -113,7 +113,7 @@ def test_losses_are_the_records():
 
 
 def test_of_a_long_training_the_last_step_is_drawn_and_not_too_many():
-    steps = [apd.Step(i, 1.0, 1.0, 1.0, 1.0) for i in range(2 * losses.POINTS + 1)]
+    steps = [apd.Step("W", i, 1.0, 1.0, 1.0, 1.0) for i in range(2 * losses.POINTS + 1)]
     figure = losses.of_steps(steps)
     numbers = figure.axes[0].lines[0].get_xdata()
     assert len(numbers) <= losses.POINTS
@@ -124,8 +124,8 @@ def test_of_a_long_training_the_last_step_is_drawn_and_not_too_many():
 @pytest.mark.parametrize("value", [0.0, float("nan"), float("inf")])
 def test_losses_that_are_no_ordinary_numbers_are_drawn(value):
     """One step, too: with marks, since a line needs two."""
-    steps = [apd.Step(0, value, value, value, 1.0)]
-    for more in ([], [apd.Step(1, 0.5, value, 1.0, 1.0)]):
+    steps = [apd.Step("W", 0, value, value, value, 1.0)]
+    for more in ([], [apd.Step("W", 1, 0.5, value, 1.0, 1.0)]):
         assert svg(lambda more=more: losses.of_steps([*steps, *more]), "losses")
     assert losses.of_steps(steps).axes[0].lines[0].get_marker() == "o"
 
@@ -149,7 +149,7 @@ def test_every_live_component_has_a_panel_of_an_arrow_per_feature(tms):
 
 def test_of_too_many_components_the_smallest_are_left_out_and_it_says_so():
     weight = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
-    components = Components({"W": Factors(torch.ones(40, 1, 2), torch.ones(40, 1, 5))})
+    components = Components.of({"W": Factors(torch.ones(40, 1, 2), torch.ones(40, 1, 5))})
     figure = vectors.arrows(weight, components, list(range(40)))
     assert len(axes_of(figure)) == vectors.PANELS
     assert f"{40 - vectors.PANELS + 2} smaller ones are not drawn" in texts(figure)
@@ -371,7 +371,7 @@ def test_a_run_has_the_figures_that_apply(tms, mlp):
 
 def test_without_live_components_losses_are_left(tms):
     zeros = {s: Factors(*(f * 0 for f in both)) for s, both in tms.run.components.factors.items()}
-    run = dataclasses.replace(tms.run, components=Components(zeros))
+    run = dataclasses.replace(tms.run, components=Components.of(zeros))
     found = names_of(dataclasses.replace(tms, run=run))
     assert "losses" in found
     assert not found & {"scrubbed", "usage"}

@@ -254,14 +254,14 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(mine, here):
     code, out, err = here("train", *arguments, "--dry-run")
     assert (code, err) == (0, "")
     assert "45 in 2 sites" in out
-    assert "9, of rank 2" in out
+    assert "18 to start with, of rank 2" in out
     assert "256 inputs" in out
     assert "MB beside Python and torch" in out
-    assert "for 5,000 steps" in out
+    assert "for 10,000 steps" in out
     code, out, err = here("train", *arguments, "--dry-run", "--json")
     assert (code, err) == (0, "")
     said = json.loads(out)
-    assert (said["parameters"], said["components"], said["rank"]) == (45, 9, 2)
+    assert (said["parameters"], said["components"], said["rank"]) == (45, 2 * 9, 2)
     assert said["seconds"] == said["steps"] * said["step_s"] > 0
     after = [path.name for path in mine.iterdir() if path.name != "__pycache__"]
     assert sorted(after) == before

@@ -171,8 +171,9 @@ def test_what_came_of_it_as_json_and_not_at_all(digits, here, tmp_path):
     code, out, err = here("train", digits, "--steps", "2", "--out", "told", "--json")
     assert (code, err) == (0, "")
     said = json.loads(out)
-    assert (said["run"], said["steps"]) == ("told", 2)
-    assert said["alive"] <= said["components"]
+    assert (said["run"], said["steps"]) == ("told", 2 * len(said["sites"]))
+    assert 0 < said["active"] <= said["components"]
+    assert said["residual"] > 0
     assert said["smallest_p_value"] == 1 / (said["calibrated"] + 1)
     assert said["sparse_error"] == mad.load(tmp_path / "told").usual.sparse_error
     assert here("train", digits, "--steps", "2", "--out", "hushed", "--quiet") == (0, "", "")
@@ -186,7 +187,7 @@ def test_components_that_leave_out_little_are_not_complained_about(monkeypatch, 
 
 
 def test_the_embedded_example_and_what_it_refuses_to_overwrite(tmp_path, here):
-    code, out, err = here("train", "--steps", "20", "--out", "run")
+    code, out, err = here("train", "--steps", "5", "--out", "run")
     assert (code, err) == (0, "")
     assert "embedded example" in out
     assert "apd score inputs.npz" in out
@@ -205,7 +206,7 @@ def test_the_embedded_example_and_what_it_refuses_to_overwrite(tmp_path, here):
 
     np.savez(tmp_path / "inputs.npz", x=np.zeros(3))
     before = (tmp_path / "inputs.npz").read_bytes()
-    code, _, err = here("train", "--steps", "20", "--out", "other")
+    code, _, err = here("train", "--steps", "5", "--out", "other")
     assert code == 1
     assert_one_sentence(err, "inputs.npz", "overwrite")
     assert names(tmp_path) == ["inputs.npz", "run"]

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from apd.assembly import strengths, strongest
 from apd.components import Components
 from apd.store import Saved
-from apd.strength import strength_of
-from apd.training.objectives.batch_topk import active_sets
 
 
 def active_components(run: Saved, x: Shaped[Tensor, "n *shape"]) -> Bool[Tensor, "n C"]:
-    """Each input's active components, as many as in the last step of training.
+    """Each input's active components, as many of all inputs together as the run is said to use.
 
-    Batch top-k (APD, arXiv 2501.14926, section 2.2), whatever the objective was: the inputs of one
-    batch, of the size trained with and taken in order, compete for those.
+    Top-k of the batch that these inputs are (APD, arXiv 2501.14926, section 2.2).
     """
-    strength = strength_of(run.target, run.components, x[:1], run.config.projections)
-    generator = torch.Generator().manual_seed(run.config.seed)
-    with torch.no_grad():
-        masks = [
-            active_sets(strength, run.components, batch, run.steps[-1].active, generator)[1]
-            for batch in x.split(run.config.batch_size)
-        ]
-    return torch.cat(masks)
+    return strongest(strengths(run.target, run.components, x), run.active)
 
 
 def dead(components: Components) -> Bool[Tensor, "C"]:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from apd.components import Components, squared_norms
+from apd.components import Components
 from apd.recovery.matches import NOBODY, Matches
 
 # The weights of one mechanism [o, i] by site; sites left out are zero.
@@ -76,11 +76,12 @@ def length_ratios(mechanisms: Sequence[Mechanism], components: Components) -> Fl
 
 
 def inner_products(mechanism: Mechanism, components: Components) -> Float[Tensor, "C"]:
-    """<P_c, M> = sum_l sum_m U[c, m]^T M_l V[c, m], without forming any P_c."""
+    """<P_c, M>, the sum of U[p, m]^T M_l V[p, m] over its parts, without forming any P_c."""
     total = next(iter(components.factors.values())).U.new_zeros(components.count)
     for site, (u, v) in components.factors.items():
         if site in mechanism:
-            total = total + ((u @ mechanism[site].to(u)) * v).sum((1, 2))
+            parts = ((u @ mechanism[site].to(u)) * v).sum((1, 2))
+            total.index_add_(0, components.owners[site], parts)
     return total
 
 
@@ -96,5 +97,4 @@ def mechanism_norms(mechanisms: Sequence[Mechanism], components: Components) -> 
 
 def component_norms(components: Components) -> Float[Tensor, "C"]:
     """The lengths of components over all sites, without forming any weights."""
-    squares = [squared_norms(factors) for factors in components.factors.values()]
-    return torch.stack(squares).sum(0).sqrt()
+    return torch.stack(list(components.squared_norms().values())).sum(0).sqrt()

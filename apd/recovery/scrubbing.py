@@ -17,7 +17,7 @@ from torch import Tensor
 from apd.components import Components
 from apd.effects import effects_of
 from apd.hooks import Capture, add
-from apd.masked import masked_call, masked_outputs
+from apd.masked import call_of, masked_outputs
 from apd.pairs import Pairs
 from apd.sites import Use
 from apd.target import Target
@@ -150,10 +150,10 @@ def run_without(
 
     With gradients enabled, the outputs are differentiable with respect to every captured y.
     """
-    pairs = Pairs.dense(removed, target.dtype)
+    call = call_of(components, Pairs.dense(removed, target.dtype))
 
     def taken(use: Use, operand: Tensor) -> Tensor:
-        part = -masked_call(use, operand, components.factors[use.site], pairs)
+        part = -call(use, operand)
         return part.requires_grad_() if torch.is_grad_enabled() else part
 
     return add(target, x, taken)

@@ -39,9 +39,9 @@ class Network:
         self._steps = steps_of(run.target)
         check_operators(self._steps)
         by_name = {step.result.name: step for step in self._steps}
-        factors = run.living.components.factors
+        self._components = run.living.components
         self._parts = {
-            use.node: parts_of(use, by_name[use.node], factors[use.site]) for use in run.target.uses
+            use.node: parts_of(use, by_name[use.node], self._components) for use in run.target.uses
         }
         self._values = self._forward(self._steps, {})
 
@@ -118,10 +118,10 @@ class Network:
 
     def _effects(self, seed: str) -> str:
         """What every component that is not zero contributes."""
-        w = self._writer
+        w, count = self._writer, self._components.count
         gradients = self._backward(seed)
         effects = [
-            parts.effects(w, self._values[parts.step.args[0].name], gradients[node])
+            parts.effects(w, self._values[parts.step.args[0].name], gradients[node], count)
             for node, parts in self._parts.items()
         ]
         total = effects[0]

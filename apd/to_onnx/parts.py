@@ -1,4 +1,4 @@
-"""Uses of sites in ONNX: what rank-one parts read, write, and their writing's transpose."""
+"""Uses of sites in ONNX: what parts read, write, and their writing's transpose."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from apd.components import Components
 from apd.errors import TargetError
 from apd.sites import ConvUse, Factors, LinearUse, TransposedUse, Use
 from apd.to_onnx.rules.convolution import geometry
@@ -19,16 +21,18 @@ from apd.to_onnx.writer import Writer
 
 @dataclass(frozen=True)
 class Parts(ABC):
-    """The parts of all components at one use, C m to each of g groups of channels.
+    """The parts of all components at one use, P m to each of g groups of channels.
 
     Attributes:
         step: the call.
-        factors: of the components at its site.
+        factors: the parts at its site.
+        owner: the component that each belongs to.
         groups: g.
     """
 
     step: Step
     factors: Factors
+    owner: Int[Tensor, "P"]
     groups: int
 
     @property
@@ -48,14 +52,23 @@ class Parts(ABC):
     def adjoint(self, w: Writer, g: str) -> str:
         """The transpose of `write`."""
 
-    def effects(self, w: Writer, x: str, g: str) -> str:
-        """First-order effects [n, C]: read times adjoint, over positions, groups and parts."""
+    def effects(self, w: Writer, x: str, g: str, count: int) -> str:
+        """First-order effects [n, C]: read times adjoint, over positions, groups and parts.
+
+        Args:
+            w: the writer.
+            x: what the weight is applied to.
+            g: the gradient at the call's result.
+            count: C.
+        """
         products = w.call("Mul", self.read(w, x), self.adjoint(w, g))
         if self.positions:
             products = w.call("ReduceSum", products, w.integers(*self.positions), keepdims=0)
-        C, m, _ = self.factors.U.shape
-        apart = w.call("Reshape", products, w.integers(-1, self.groups, C, m))
-        return w.call("ReduceSum", apart, w.integers(1, 3), keepdims=0)
+        P, m, _ = self.factors.U.shape
+        apart = w.call("Reshape", products, w.integers(-1, self.groups, P, m))
+        parts = w.call("ReduceSum", apart, w.integers(1, 3), keepdims=0)
+        owned = torch.nn.functional.one_hot(self.owner, count)
+        return w.call("MatMul", parts, w.number(owned.to(self.factors.U)))
 
     def masked(self, w: Writer, x: str, mask: str) -> str:
         """The call's result on some components alone, without its bias.
@@ -65,8 +78,7 @@ class Parts(ABC):
             x: what the weight is applied to.
             mask: one or zero for every input and component, [n, C].
         """
-        C, m, _ = self.factors.U.shape
-        component = np.tile(np.repeat(np.arange(C), m), self.groups)
+        component = np.tile(np.repeat(self.owner.numpy(), self.factors.U.shape[1]), self.groups)
         on = w.call("Gather", mask, w.constant(component), axis=1)
         if self.positions:
             on = w.call("Unsqueeze", on, w.integers(*self.positions))
@@ -75,7 +87,7 @@ class Parts(ABC):
 
 @dataclass(frozen=True)
 class MatrixParts(Parts):
-    """Of a product x W^T: into [i, C m], out_of [C m, o].
+    """Of a product x W^T: into [i, P m], out_of [P m, o].
 
     Attributes:
         into: what turns x into what is read.
@@ -91,7 +103,7 @@ class MatrixParts(Parts):
         return list(range(1, len(self.step.result.shape)))
 
     def read(self, w: Writer, x: str) -> str:
-        """x into, [n, ..., C m]."""
+        """x into, [n, ..., P m]."""
         return w.call("MatMul", x, w.number(self.into))
 
     def write(self, w: Writer, r: str) -> str:
@@ -113,7 +125,7 @@ class ConvParts(Parts):
         return list(range(2, 1 + len(self.step.result.shape)))
 
     def read(self, w: Writer, x: str) -> str:
-        """A convolution with V as kernels, the same for every group, [n, g C m, ...]."""
+        """A convolution with V as kernels, the same for every group, [n, g P m, ...]."""
         _, weight, *rest = self.step.args
         kernels = self.factors.V.flatten(0, 1).unflatten(1, weight.shape[1:])
         same = kernels.repeat(self.groups, *[1] * (kernels.ndim - 1))
@@ -124,7 +136,7 @@ class ConvParts(Parts):
         return self.at_each_place(w, r, self.factors.U.flatten(0, 1).T)
 
     def adjoint(self, w: Writer, g: str) -> str:
-        """Every group with its own part of U, [n, g C m, ...]."""
+        """Every group with its own part of U, [n, g P m, ...]."""
         own = self.factors.U.flatten(0, 1).unflatten(1, (self.groups, -1))
         return self.at_each_place(w, g, own.transpose(0, 1).flatten(0, 1))
 
@@ -134,32 +146,32 @@ class ConvParts(Parts):
         return w.call("Conv", x, w.number(kernels), group=self.groups)
 
 
-def linear(use: Use, step: Step, factors: Factors) -> Parts:
+def linear(use: Use, step: Step, factors: Factors, owner: Tensor) -> Parts:
     """The parts of x W^T."""
     u, v = (f.flatten(0, 1) for f in factors)
-    return MatrixParts(step, factors, 1, v.T, u)
+    return MatrixParts(step, factors, owner, 1, v.T, u)
 
 
-def transposed(use: Use, step: Step, factors: Factors) -> Parts:
+def transposed(use: Use, step: Step, factors: Factors, owner: Tensor) -> Parts:
     """The parts of x W."""
     u, v = (f.flatten(0, 1) for f in factors)
-    return MatrixParts(step, factors, 1, u.T, v)
+    return MatrixParts(step, factors, owner, 1, u.T, v)
 
 
-def conv(use: Use, step: Step, factors: Factors) -> Parts:
+def conv(use: Use, step: Step, factors: Factors, owner: Tensor) -> Parts:
     """The parts of a convolution."""
     assert isinstance(use, ConvUse)
-    return ConvParts(step, factors, use.groups)
+    return ConvParts(step, factors, owner, use.groups)
 
 
-KINDS: Mapping[type[Use], Callable[[Use, Step, Factors], Parts]] = {
+KINDS: Mapping[type[Use], Callable[[Use, Step, Factors, Tensor], Parts]] = {
     LinearUse: linear,
     TransposedUse: transposed,
     ConvUse: conv,
 }
 
 
-def parts_of(use: Use, step: Step, factors: Factors) -> Parts:
+def parts_of(use: Use, step: Step, components: Components) -> Parts:
     """The parts at a use.
 
     Raises:
@@ -168,7 +180,8 @@ def parts_of(use: Use, step: Step, factors: Factors) -> Parts:
     kind = KINDS.get(type(use))
     if kind is None:
         raise TargetError(f"the weight {use.site} is used by {step.op}, which cannot be exported")
-    return kind(use, step, Factors(*(f.detach().cpu() for f in factors)))
+    factors = Factors(*(f.detach().cpu() for f in components.factors[use.site]))
+    return kind(use, step, factors, components.owners[use.site].cpu())
 
 
 def bias_of(w: Writer, parts: Parts) -> str | None:

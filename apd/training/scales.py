@@ -60,21 +60,31 @@ def scales_of(target: Target, reference: Shaped[Tensor, "n *shape"], config: Con
     outputs = target(some)
     if not bool((outputs != outputs[0]).any()):
         raise ReferenceError("the target's outputs are the same on all of the reference")
-    nothing = {site: torch.zeros_like(target.weight(site)) for site in target.sites}
-    missing = losses.OUTPUT_LOSSES[config.loss](outputs, target.with_weights(nothing)(some))
-    if not bool(missing > 0):
+    without = missing(target, some, config)
+    if not bool(without > 0):
         raise ReferenceError("the decomposed weights make no difference on the reference")
-    mechanisms = {
-        site: float(w.norm()) / min(w.shape) ** 0.5
-        for site, w in zip(target.sites, weights, strict=True)
-    }
+    mechanisms = typical_sizes(target)
     return Scales(
         weights=total / sum(w.numel() for w in weights),
-        outputs=missing,
+        outputs=without,
         mechanisms=mechanisms,
         simplicity=sum(size**config.schatten_p for size in mechanisms.values()),
         hidden=hidden_scales(target, some, hidden_sites(target, config.hidden)),
     )
+
+
+def typical_sizes(target: Target) -> dict[str, float]:
+    """The root mean square of every site's singular values."""
+    return {
+        site: float(target.weight(site).norm()) / min(target.weight(site).shape) ** 0.5
+        for site in target.sites
+    }
+
+
+def missing(target: Target, x: Shaped[Tensor, "n *shape"], config: Config) -> Float[Tensor, ""]:
+    """The loss of the outputs without the decomposed weights."""
+    nothing = {site: torch.zeros_like(target.weight(site)) for site in target.sites}
+    return losses.OUTPUT_LOSSES[config.loss](target(x), target.with_weights(nothing)(x))
 
 
 def sample(target: Target, reference: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "some *shape"]:
@@ -101,19 +111,8 @@ def hidden_sites(target: Target, patterns: Sequence[str]) -> list[str]:
 def hidden_scales(
     target: Target, x: Shaped[Tensor, "n *shape"], sites: Sequence[str]
 ) -> dict[str, Float[Tensor, ""]]:
-    """The mean square of the output of every use of some sites, by the use's node.
-
-    Raises:
-        ReferenceError: it is zero.
-    """
-    nodes = {use.node: site for site in sites for use in target.sites[site].uses}
+    """The mean square of the output of every use of some sites, by the use's node."""
+    nodes = [use.node for site in sites for use in target.sites[site].uses]
     with torch.no_grad():
         own = own_outputs(target, x, nodes)
-    scales = {node: y.square().mean() for node, y in own.items()}
-    for node, scale in scales.items():
-        if not bool(scale > 0):
-            raise ReferenceError(
-                f"the output of {nodes[node]} is zero on all of the reference; "
-                "leave it out of the setting 'hidden'"
-            )
-    return scales
+    return {node: y.square().mean() for node, y in own.items()}

@@ -21,7 +21,8 @@ COPIES = 5
 def sized(config: Config, target: Target) -> Config:
     """The settings with a rank that a component can have at some site, and a batch that fits."""
     rank = min(config.rank, max(min(site.shape) for site in target.sites.values()))
-    each = numbers_per_input(target, component_count(target, config) * rank)
+    count = max(component_count(target.alone(site), config) for site in target.sites)
+    each = numbers_per_input(target, count * rank)
     fitting = min(config.batch_size, rows_that_fit(each))
     return config.model_copy(update={"rank": rank, "batch_size": fitting})
 

@@ -16,6 +16,7 @@ from apd.errors import ConfigError
 from apd.target import Target
 from apd.training.exercise import Sides
 from apd.training.optimiser import Moments
+from apd.training.scales import typical_sizes
 from apd.training.sparsity import Sparsity
 
 COMPONENTS = (50, 200)
@@ -94,6 +95,15 @@ def begin(target: Target, config: Config) -> Training:
     }
     attempt = Attempt(0, 1.0, math.inf)
     return Training(0, components, moments, usage, sparsity, attempt)
+
+
+def left_whole(target: Target, config: Config) -> Components:
+    """Components of weights that are not trained: their singular directions."""
+    components = begin(target, config).components
+    for tensor in components.tensors():
+        tensor.zero_()
+    components.occupy(components.residual(target), worthwhile(typical_sizes(target)))
+    return components
 
 
 def start_over(training: Training, target: Target, config: Config) -> None:

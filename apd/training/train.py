@@ -34,6 +34,7 @@ class Step:
     """What one optimiser step saw.
 
     Attributes:
+        site: the weight that was being decomposed.
         step: its number, from 0.
         faithfulness, minimality, simplicity: the losses over the target's scales (dimensionless: 1
             is what no components give, and for simplicity what typical mechanisms give). That of
@@ -43,6 +44,7 @@ class Step:
         amounts: what stands for s_c(x), summed over components: k, or the L_p loss.
     """
 
+    site: str
     step: int
     faithfulness: float
     minimality: float
@@ -146,6 +148,7 @@ def advance(
     move(training, gradient, {site: rate * size**0.5 for site, size in scales.mechanisms.items()})
     training.usage.lerp_(selection.usage, 1 - USAGE_MEMORY)
     return Step(
+        site=", ".join(target.sites),
         step=training.step,
         faithfulness=faithfulness.item(),
         minimality=reproduced.minimality.item(),

@@ -1,7 +1,8 @@
 """How much every neuron contributes to every feature, in the target and in its component.
 
 APD, arXiv 2501.14926, section 3.2: the contribution of neuron h to feature i is what it reads of
-input i times what it writes to output i, (W_in W_E[i])_h (W_U[i] W_out)_h.
+input i times what it writes to output i, (W_in W_E[i])_h (W_U[i] W_out)_h. Of a component it is
+what neurons read by it alone and write by all weights: what writes may be another component.
 """
 
 from __future__ import annotations
@@ -41,15 +42,12 @@ def of_target(model: Residual) -> Tensor:
 
 
 def of_components(model: Residual, components: apd.Components, matched: list[int]) -> Tensor:
-    """The same of the one component that goes with each feature, without forming its weights."""
-    rows = torch.tensor(matched)
+    """The same of what the one component that goes with each feature reads."""
+    own = [components.component(c) for c in matched]
     parts: list[Tensor] = []
-    for i in range(len(blocks(model))):
-        into = components.factors[f"blocks.{i}.W_in"].of(rows)
-        out = components.factors[f"blocks.{i}.W_out"].of(rows)
-        reads = torch.einsum("kmh,kmd,kd->kh", into.U, into.V, model.W_E)
-        writes = torch.einsum("kmd,kmh,kd->kh", out.U, out.V, model.W_U)
-        parts.append(reads * writes)
+    for i, block in enumerate(blocks(model)):
+        reads = [c[f"blocks.{i}.W_in"] @ e for c, e in zip(own, model.W_E, strict=True)]
+        parts.append(torch.stack(reads) * (model.W_U @ block.W_out))
     return torch.cat(parts, 1)
 
 

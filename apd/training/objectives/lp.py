@@ -15,14 +15,13 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from apd.components import Components
+from apd.components import Components, whole_network
 from apd.config import Config
 from apd.effects import effects_of
 from apd.errors import ReferenceError
 from apd.hooks import Capture, capture
 from apd.output_gradients import every_output, gradients_at_once, random_signs
 from apd.pairs import Pairs
-from apd.sites import Factors
 from apd.strength import strength_of
 from apd.target import Target
 from apd.training import losses
@@ -158,15 +157,3 @@ class Lp(Objective):
             return every_output(outputs) / (math.sqrt(d) * self.scale)
         signs = random_signs(self.projections, outputs, generator)
         return signs / (math.sqrt(self.projections * d) * self.scale)
-
-
-def whole_network(target: Target) -> Components:
-    """One component that holds all weights."""
-    return Components({site: whole(target.weight(site)) for site in target.sites})
-
-
-def whole(weight: Float[Tensor, "o i"]) -> Factors:
-    """W as I^T W, or as (W^T)^T I where that has fewer parts."""
-    o, i = weight.shape
-    eye = torch.eye(min(o, i), dtype=weight.dtype, device=weight.device)
-    return Factors(eye[None], weight[None]) if o <= i else Factors(weight.T[None], eye[None])

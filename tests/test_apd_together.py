@@ -1,0 +1,134 @@
+"""Which parts are one component, and components out of the parts of all weights."""
+
+import itertools
+
+import pytest
+import torch
+from problems import Formula, make_problem, numbers
+from torch import nn
+
+import apd
+from apd.assembly import Found, assembled, attributable
+from apd.sites import Factors
+from apd.together import together
+
+
+def account(active, ranks, owner):
+    """Names and ranks that all inputs' components take."""
+    total = 0
+    for c in set(owner):
+        own = [p for p in range(len(owner)) if owner[p] == c]
+        rank = sum(ranks[p] for p in own)
+        total += sum(1 + rank for row in active if any(row[p] for p in own))
+    return total
+
+
+def greedy(active, ranks):
+    """Two components at a time become one, those first that shorten the account most."""
+    owner = list(range(len(ranks)))
+    while True:
+        tried = {}
+        for a, b in itertools.combinations(sorted(set(owner)), 2):
+            joined = [a if c == b else c for c in owner]
+            tried[a, b] = account(active, ranks, owner) - account(active, ranks, joined)
+        best = max(tried, key=tried.get, default=None)
+        if best is None or tried[best] <= 0:
+            places = sorted(set(owner), key=owner.index)
+            return [places.index(c) for c in owner]
+        owner = [best[0] if c == best[1] else c for c in owner]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_parts_are_put_together_as_long_as_that_shortens_the_account(seed, share):
+    draw = torch.Generator().manual_seed(seed)
+    causes = torch.rand(97, 4, generator=draw) < 0.3
+    kind = torch.randint(4, (9,), generator=draw)
+    active = causes[:, kind] & (torch.rand(97, 9, generator=draw) < share)
+    ranks = torch.randint(1, 4, (9,), generator=draw)
+    found = together(active, ranks.double())
+    assert found.tolist() == greedy(active.tolist(), ranks.tolist())
+
+
+@pytest.mark.parametrize(("both", "one"), [(5, True), (4, False)])
+def test_two_parts_are_one_where_more_than_half_of_the_inputs_use_both(both, one):
+    """Of inputs that use either."""
+    active = torch.zeros(20, 2, dtype=torch.bool)
+    active[:both] = True
+    active[both : both + 2, 0] = True
+    active[both + 2 : both + 4, 1] = True
+    assert together(active, torch.ones(2).double()).tolist() == ([0, 0] if one else [0, 1])
+
+
+def test_what_no_input_uses_stays_by_itself():
+    active = torch.zeros(6, 4, dtype=torch.bool)
+    active[:, [1, 3]] = True
+    assert together(active, torch.ones(4).double()).tolist() == [0, 1, 2, 1]
+    assert together(active[:, :0], torch.ones(0).double()).tolist() == []
+
+
+def blocks():
+    """Three features in two layers that have nothing to do with each other, and their parts."""
+    module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU(), nn.Linear(3, 3, bias=False))
+    module = module.double()
+    gains = torch.tensor([2.0, 1.0, 3.0]).double()
+    for layer in (module[0], module[2]):
+        layer.weight.data = gains.diag()
+    x = torch.eye(3).double().repeat(40, 1)
+    own = torch.eye(3).double()[:, None]
+    parts = Factors(gains[:, None, None] * own, own)
+    return module, apd.Target.of(module, x[:4]), x, parts
+
+
+def test_parts_that_act_on_the_same_inputs_are_one_component_across_weights():
+    module, target, x, (u, v) = blocks()
+    order = torch.tensor([2, 0, 1])
+    dead = torch.zeros(1, 1, 3).double()
+    found = {
+        "0.weight": Found(Factors(u, v), 1.0),
+        "2.weight": Found(Factors(torch.cat([dead, u[order]]), torch.cat([dead, v[order]])), 1.0),
+    }
+    components, active = assembled(target, x, found)
+    assert (components.count, active) == (3, 1.0)
+    assert components.owners["0.weight"].tolist() == [0, 1, 2]
+    assert components.owners["2.weight"].tolist() == order.tolist()
+    for c in range(3):
+        for weight in components.component(c).values():
+            assert weight.nonzero().tolist() == [[c, c]]
+    assert components.ranks().tolist() == [2, 2, 2]
+    for site, total in components.sum().items():
+        torch.testing.assert_close(total, module.get_parameter(site).detach())
+
+
+def test_every_weight_is_decomposed_as_if_it_were_alone():
+    """With its share of what may be unexplained of all."""
+    target, x = make_problem("mlp-1").target, numbers(13)(150, 5)
+    settings = {"components": 8, "steps": 40, "batch_size": 32, "seed": 3}
+    run = apd.decompose(target, x, apd.Config(exactness=0.03, **settings))
+    for site in run.sites:
+        alone = apd.decompose(target.alone(site), x, apd.Config(exactness=0.01, **settings))
+        assert [s for s in run.steps if s.site == site] == alone.steps
+        for one, other in zip(
+            run.components.factors[site], alone.components.factors[site], strict=True
+        ):
+            assert torch.equal(one, other)
+
+
+def test_a_weight_without_an_effect_at_first_order_is_left_as_it_is():
+    weights = {"A": numbers(1)(3, 4), "B": numbers(2)(3, 4)}
+    module = Formula(lambda net, x: (x @ net.A.T) * ((x @ net.B.T) > 0), **weights)
+    x = numbers(3)(90, 4)
+    run = apd.decompose(module, x, apd.Config(components=5, steps=20, batch_size=16))
+    assert not attributable(run.target.alone("B"), x)
+    assert {step.site for step in run.steps} == {"A"}
+    torch.testing.assert_close(run.components.sum()["B"], weights["B"])
+    strengths = run.explain(x.numpy(), "all").strengths
+    assert strengths[:, run.components.owners["A"]].any()
+    assert not strengths[:, run.components.owners["B"]].any()
+
+
+def test_where_no_weight_has_an_effect_at_first_order_there_is_nothing_to_decompose():
+    module = Formula(lambda net, x: torch.sign(x @ net.W), W=numbers(1)(4, 3))
+    for function in (apd.decompose, apd.estimate):
+        with pytest.raises(apd.ReferenceError, match="no effect at first order"):
+            function(module, numbers(3)(90, 4), apd.Config(components=5, steps=3))
