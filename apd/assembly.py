@@ -11,16 +11,21 @@ from torch import Tensor
 
 from apd.batch_sizes import rows_at_once
 from apd.components import Components, whole_network
+from apd.config import Config
 from apd.hooks import capture
+from apd.masked import masked_outputs
+from apd.pairs import Pairs
 from apd.reference import spread_over
 from apd.sites import Factors
 from apd.strength import row_strengths
 from apd.target import Target
 from apd.together import together
+from apd.training.losses import OUTPUT_LOSSES
 from apd.training.masks import batch_topk
-from apd.training.scales import sample
+from apd.training.scales import missing, sample
 
 ROWS = 4096
+MORE = 1.5
 
 
 class Found(NamedTuple):
@@ -36,7 +41,7 @@ class Found(NamedTuple):
 
 
 def assembled(
-    target: Target, x: Shaped[Tensor, "n *shape"], found: Mapping[str, Found]
+    target: Target, x: Shaped[Tensor, "n *shape"], found: Mapping[str, Found], config: Config
 ) -> tuple[Components, float]:
     """The components that the parts of all weights make up, and how many an input uses.
 
@@ -44,6 +49,7 @@ def assembled(
         target: the network.
         x: inputs that say which parts are used together; no more than `ROWS` are looked at.
         found: per site.
+        config: the settings.
     """
     some = spread_over(x, ROWS)
     living = {
@@ -65,7 +71,48 @@ def assembled(
     )
     by_component = torch.zeros(len(used), components.count, device=used.device)
     by_component.index_add_(1, owner, used.to(by_component))
-    return components, float((by_component > 0).sum(1).double().mean())
+    least = float((by_component > 0).sum(1).double().mean())
+    return components, enough(target, components, some, least, config)
+
+
+def enough(
+    target: Target,
+    components: Components,
+    x: Shaped[Tensor, "n *shape"],
+    least: float,
+    config: Config,
+) -> float:
+    """How many components an input uses: so many, or more while these leave much unexplained.
+
+    Much is more than `Config.separation`. Weights that explain enough one by one may leave more
+    together, where a threshold magnifies what each leaves.
+    """
+    found = strengths(target, components, x)
+    most = float((found > 0).sum(1).double().mean())
+    active = least
+    while active < most:
+        on = strongest(found, active)
+        if unexplained(target, components, x, on, config) <= config.separation:
+            break
+        active = min(most, max(MORE * active, 1 / len(x)))
+    return active
+
+
+def unexplained(
+    target: Target,
+    components: Components,
+    x: Shaped[Tensor, "n *shape"],
+    active: Bool[Tensor, "n C"],
+    config: Config,
+) -> float:
+    """The loss of the outputs on the active components, over that without any."""
+    at_once = rows_at_once(target, components.numbers_read)
+    masked = [
+        masked_outputs(target, components, rows, Pairs.dense(on, target.dtype))
+        for rows, on in zip(x.split(at_once), active.split(at_once), strict=True)
+    ]
+    loss = OUTPUT_LOSSES[config.loss](target(x), torch.cat(masked))
+    return float(loss / missing(target, x, config))
 
 
 def attributable(target: Target, x: Shaped[Tensor, "n *shape"]) -> bool:

@@ -87,7 +87,7 @@ def decompose(
         raise ReferenceError(
             "the decomposed weights have no effect at first order on the reference"
         )
-    components, active = assembled(target, ready.trained_on, state.found)
+    components, active = assembled(target, ready.trained_on, state.found, config)
     run = Run(
         target=target,
         components=components,

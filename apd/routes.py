@@ -1,7 +1,7 @@
 """Two ways to the same numbers at a use, and which is cheaper.
 
 Through parts: what every rank-one part reads at every position, and what it writes there. Through
-weights: with a small matrix of every input's own, in which components are mixed (the masked pass)
+weights: with a small matrix of every input's own, in which parts are mixed (the masked pass)
 or positions summed up (attributions) first. Parts are cheaper for a large weight that is applied
 to few vectors, weights for a small one that is applied to many, as in convolutions.
 
@@ -27,43 +27,43 @@ def masked_through_weights(
     use: Use, x: Float[Tensor, "n ... a"], factors: Factors, pairs: Pairs
 ) -> bool:
     """Whether a masked call is cheaper through weights."""
-    C, m, o = factors.U.shape
+    P, m, o = factors.U.shape
     (n, *positions, a), b = x.shape, use.width(factors)
     by_part = cost(n * len(pairs.busy), pairs.rows.numel(), m) * (a + b)
     by_weight = n * a * b
-    to_mix = n * C * o * factors.V.shape[2]
+    to_mix = n * P * o * factors.V.shape[2]
     return to_mix + math.prod(positions) * by_weight < math.prod(positions) * by_part
 
 
 def effects_through_weights(use: Use, x: Float[Tensor, "n ... a"], factors: Factors) -> bool:
     """Whether first-order effects are cheaper through weights; with one vector they never are."""
-    C, m, o = factors.U.shape
+    P, m, o = factors.U.shape
     (_, *positions, a), b = x.shape, use.width(factors)
-    by_part = C * m * (b + WRITING)
-    to_project = C * o * factors.V.shape[2]
+    by_part = P * m * (b + WRITING)
+    to_project = P * o * factors.V.shape[2]
     return bool(positions) and to_project + math.prod(positions) * a * b < (
         math.prod(positions) * by_part
     )
 
 
-def weights(factors: Factors) -> Float[Tensor, "C o i"]:
-    """Every component's weights at a site."""
+def weights(factors: Factors) -> Float[Tensor, "P o i"]:
+    """Every part's weights."""
     return factors.U.mT @ factors.V
 
 
-def mixtures(mask: Float[Tensor, "n C"], factors: Factors) -> Float[Tensor, "n o i"]:
-    """Every input's own sum of components."""
+def mixtures(mask: Float[Tensor, "n P"], factors: Factors) -> Float[Tensor, "n o i"]:
+    """Every input's own sum of parts."""
     every = weights(factors)
     return product(mask, every.flatten(1).T).unflatten(1, every.shape[1:])
 
 
-def projections(slopes: Float[Tensor, "k n o i"], factors: Factors) -> Float[Tensor, "k n C"]:
-    """Inner products of matrices with every component's weights."""
+def projections(slopes: Float[Tensor, "k n o i"], factors: Factors) -> Float[Tensor, "k n P"]:
+    """Inner products of matrices with every part's weights."""
     return product(slopes.flatten(2), weights(factors).flatten(1))
 
 
 def through_weights(
-    mask: Float[Tensor, "n C"], slopes: Float[Tensor, "n o i"], factors: Factors
+    mask: Float[Tensor, "n P"], slopes: Float[Tensor, "n o i"], factors: Factors
 ) -> Factors:
     """The gradient of sum(slopes * mixtures(mask)) with respect to the factors."""
     by_weights = (mask.T @ slopes.flatten(1)).unflatten(1, slopes.shape[1:])

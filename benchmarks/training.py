@@ -80,7 +80,10 @@ def several(steps: Callable[[Problem, str], Work], problem: Problem, device: str
 
 
 def our_steps(problem: Problem, device: str) -> Work:
-    """A call that makes the next step of `apd.training.train.train`, as `apd.decompose` does."""
+    """A call that makes the next step of `apd.training.train.train`, for all weights together.
+
+    As the published ones do; `apd.decompose` makes such steps for one weight after the other.
+    """
     config, target, reference = setting(problem, device)
     threads = partial(threads_for, target, config.components * config.rank, config.batch_size)
     steps: list[Iterator[object]] = []

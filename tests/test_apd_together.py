@@ -2,13 +2,14 @@
 
 import itertools
 
+import oracles
 import pytest
 import torch
-from problems import Formula, make_problem, numbers
+from problems import Formula, Problem, make_problem, numbers
 from torch import nn
 
 import apd
-from apd.assembly import Found, assembled, attributable
+from apd.assembly import Found, assembled, attributable, strengths, strongest
 from apd.sites import Factors
 from apd.together import together
 
@@ -88,7 +89,7 @@ def test_parts_that_act_on_the_same_inputs_are_one_component_across_weights():
         "0.weight": Found(Factors(u, v), 1.0),
         "2.weight": Found(Factors(torch.cat([dead, u[order]]), torch.cat([dead, v[order]])), 1.0),
     }
-    components, active = assembled(target, x, found)
+    components, active = assembled(target, x, found, apd.Config())
     assert (components.count, active) == (3, 1.0)
     assert components.owners["0.weight"].tolist() == [0, 1, 2]
     assert components.owners["2.weight"].tolist() == order.tolist()
@@ -98,6 +99,20 @@ def test_parts_that_act_on_the_same_inputs_are_one_component_across_weights():
     assert components.ranks().tolist() == [2, 2, 2]
     for site, total in components.sum().items():
         torch.testing.assert_close(total, module.get_parameter(site).detach())
+
+
+def test_more_components_are_used_while_those_leave_much():
+    """Each weight by itself is said to need a part on one input of five: most go without."""
+    module, target, x, parts = blocks()
+    found = {site: Found(parts, 0.2) for site in target.sites}
+    components, active = assembled(target, x, found, apd.Config())
+    assert components.count >= 3
+    on = strongest(strengths(target, components, x), active)
+    left = oracles.masked_outputs(Problem(module, target, components, x, x.argmax(1)), on)
+    error = (left - target(x)).square().mean() / target(x).square().mean()
+    assert error <= 0.1
+    _, lax = assembled(target, x, found, apd.Config(separation=0.99))
+    assert lax < active <= 2
 
 
 def test_every_weight_is_decomposed_as_if_it_were_alone():

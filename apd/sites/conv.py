@@ -42,17 +42,17 @@ class ConvUse(Use):
         """O / g."""
         return factors.U.shape[2] // self.groups
 
-    def read(self, x: Float[Tensor, "n g ... i"], factors: Factors) -> Float[Tensor, "n g ... C m"]:
-        """x . V[c, m]."""
+    def read(self, x: Float[Tensor, "n g ... i"], factors: Factors) -> Float[Tensor, "n g ... P m"]:
+        """x . V[p, m]."""
         same = factors.V.flatten(0, 1).expand(self.groups, -1, -1)
         return each_group(x, same).unflatten(-1, factors.V.shape[:2])
 
-    def write(self, r: Float[Tensor, "n g ... C m"], factors: Factors) -> Float[Tensor, "n o ..."]:
-        """sum_cm r[c, m] U[c, m], every group along its own part of U."""
+    def write(self, r: Float[Tensor, "n g ... P m"], factors: Factors) -> Float[Tensor, "n o ..."]:
+        """sum_pm r[p, m] U[p, m], every group along its own part of U."""
         return images(each_group(r.flatten(-2), self.parts(factors.U).mT))
 
-    def adjoint(self, g: Float[Tensor, "..."], factors: Factors) -> Float[Tensor, "... C m"]:
-        """g . U[c, m], every group with its own part of U: [..., o, *p] to [..., g, *p, C, m]."""
+    def adjoint(self, g: Float[Tensor, "..."], factors: Factors) -> Float[Tensor, "... P m"]:
+        """g . U[p, m], every group with its own part of U: [..., o, *p] to [..., g, *p, P, m]."""
         vectors = self.vectors(g)
         ahead = vectors.shape[: -2 - self.directions]
         a = each_group(vectors.reshape(-1, *vectors.shape[len(ahead) :]), self.parts(factors.U))
@@ -62,10 +62,10 @@ class ConvUse(Use):
         self,
         x: Float[Tensor, "n g ... i"],
         g: Float[Tensor, "n o ..."],
-        on: Float[Tensor, "n ... C 1"],
+        on: Float[Tensor, "n ... P 1"],
         factors: Factors,
     ) -> Factors:
-        """U: sum_np on read(x)[c, m] g; V: sum_npj on adjoint(g)[c, m] x, over the groups j too."""
+        """U: sum_np on read(x)[p, m] g; V: sum_npj on adjoint(g)[p, m] x, over the groups j too."""
         r = (on * self.read(x, factors)).flatten(-2)
         rows, vectors = (t.transpose(0, 1).flatten(1, -2) for t in (r, self.vectors(g)))
         u = (rows.mT @ vectors).transpose(0, 1).flatten(1)
@@ -98,6 +98,6 @@ class ConvUse(Use):
         channels = -1 - self.directions
         return y.unflatten(channels, (self.groups, -1)).movedim(channels, -1)
 
-    def parts(self, U: Float[Tensor, "C m o"]) -> Float[Tensor, "g _Cm b"]:
-        """Every group's part of U, components and their parts in a row."""
+    def parts(self, U: Float[Tensor, "P m o"]) -> Float[Tensor, "g _Cm b"]:
+        """Every group's share of U, parts and their rank-one pieces in a row."""
         return U.flatten(0, 1).unflatten(1, (self.groups, -1)).transpose(0, 1)

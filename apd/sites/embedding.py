@@ -33,7 +33,7 @@ class EmbeddingUse(TransposedUse):
         ids = ids[0] if isinstance(ids, list) else ids
         return ids.remainder(self.rows)[..., None].to(weight.dtype), None
 
-    def read(self, x: Float[Tensor, "n ... 1"], factors: Factors) -> Float[Tensor, "n ... C m"]:
+    def read(self, x: Float[Tensor, "n ... 1"], factors: Factors) -> Float[Tensor, "n ... P m"]:
         """U[c, m, id]."""
         parts = factors.U.flatten(0, 1).T[ids_of(x)].contiguous()
         return parts.unflatten(-1, factors.U.shape[:2])
@@ -42,10 +42,10 @@ class EmbeddingUse(TransposedUse):
         self,
         x: Float[Tensor, "n ... 1"],
         g: Float[Tensor, "n ... i"],
-        on: Float[Tensor, "n ... C 1"],
+        on: Float[Tensor, "n ... P 1"],
         factors: Factors,
     ) -> Factors:
-        """V: sum_n on read(x)[c, m] g; U: sum of on adjoint(g)[c, m] where the id is that row."""
+        """V: sum_n on read(x)[p, m] g; U: sum of on adjoint(g)[p, m] where the id is that row."""
         moved = (on * onto(g, factors.V)).flatten(-2).flatten(0, -2).T
         u = moved.new_zeros(len(moved), self.rows)
         u = u.scatter_add(1, ids_of(x).flatten().expand(len(moved), -1), moved)

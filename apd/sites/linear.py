@@ -25,26 +25,26 @@ class LinearUse(Use):
         """O."""
         return factors.U.shape[2]
 
-    def read(self, x: Float[Tensor, "n ... i"], factors: Factors) -> Float[Tensor, "n ... C m"]:
-        """x . V[c, m]."""
+    def read(self, x: Float[Tensor, "n ... i"], factors: Factors) -> Float[Tensor, "n ... P m"]:
+        """x . V[p, m]."""
         return onto(x, factors.V)
 
-    def write(self, r: Float[Tensor, "n ... C m"], factors: Factors) -> Float[Tensor, "n ... o"]:
-        """sum_cm r[c, m] U[c, m]."""
+    def write(self, r: Float[Tensor, "n ... P m"], factors: Factors) -> Float[Tensor, "n ... o"]:
+        """sum_pm r[p, m] U[p, m]."""
         return along(r, factors.U)
 
-    def adjoint(self, g: Float[Tensor, "... o"], factors: Factors) -> Float[Tensor, "... C m"]:
-        """g . U[c, m]."""
+    def adjoint(self, g: Float[Tensor, "... o"], factors: Factors) -> Float[Tensor, "... P m"]:
+        """g . U[p, m]."""
         return onto(g, factors.U)
 
     def gradient(
         self,
         x: Float[Tensor, "n ... i"],
         g: Float[Tensor, "n ... o"],
-        on: Float[Tensor, "n ... C 1"],
+        on: Float[Tensor, "n ... P 1"],
         factors: Factors,
     ) -> Factors:
-        """U: sum_n on read(x)[c, m] g; V: sum_n on adjoint(g)[c, m] x."""
+        """U: sum_n on read(x)[p, m] g; V: sum_n on adjoint(g)[p, m] x."""
         return Factors(
             outer(on * onto(x, factors.V), g),
             outer(on * onto(g, factors.U), x),
@@ -71,16 +71,16 @@ class TransposedUse(LinearUse):
         """I."""
         return factors.V.shape[2]
 
-    def read(self, x: Float[Tensor, "n ... o"], factors: Factors) -> Float[Tensor, "n ... C m"]:
-        """x . U[c, m]."""
+    def read(self, x: Float[Tensor, "n ... o"], factors: Factors) -> Float[Tensor, "n ... P m"]:
+        """x . U[p, m]."""
         return onto(x, factors.U)
 
-    def write(self, r: Float[Tensor, "n ... C m"], factors: Factors) -> Float[Tensor, "n ... i"]:
-        """sum_cm r[c, m] V[c, m]."""
+    def write(self, r: Float[Tensor, "n ... P m"], factors: Factors) -> Float[Tensor, "n ... i"]:
+        """sum_pm r[p, m] V[p, m]."""
         return along(r, factors.V)
 
-    def adjoint(self, g: Float[Tensor, "... i"], factors: Factors) -> Float[Tensor, "... C m"]:
-        """g . V[c, m]."""
+    def adjoint(self, g: Float[Tensor, "... i"], factors: Factors) -> Float[Tensor, "... P m"]:
+        """g . V[p, m]."""
         return onto(g, factors.V)
 
     def sides(self, read: Side, adjoint: Side) -> tuple[Side, Side]:
@@ -91,10 +91,10 @@ class TransposedUse(LinearUse):
         self,
         x: Float[Tensor, "n ... o"],
         g: Float[Tensor, "n ... i"],
-        on: Float[Tensor, "n ... C 1"],
+        on: Float[Tensor, "n ... P 1"],
         factors: Factors,
     ) -> Factors:
-        """V: sum_n on read(x)[c, m] g; U: sum_n on adjoint(g)[c, m] x."""
+        """V: sum_n on read(x)[p, m] g; U: sum_n on adjoint(g)[p, m] x."""
         exchanged = super().gradient(x, g, on, Factors(factors.V, factors.U))
         return Factors(exchanged.V, exchanged.U)
 
@@ -111,18 +111,18 @@ class TransposedUse(LinearUse):
         return super().slope(x, g).mT
 
 
-def onto(x: Float[Tensor, "... d"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... C m"]:
+def onto(x: Float[Tensor, "... d"], basis: Float[Tensor, "P m d"]) -> Float[Tensor, "... P m"]:
     """Inner products of x with every row of the basis, as one matrix product."""
     return product(x, basis.flatten(0, 1)).unflatten(-1, basis.shape[:2])
 
 
-def along(r: Float[Tensor, "... C m"], basis: Float[Tensor, "C m d"]) -> Float[Tensor, "... d"]:
+def along(r: Float[Tensor, "... P m"], basis: Float[Tensor, "P m d"]) -> Float[Tensor, "... d"]:
     """The combination of the basis's rows with coefficients r, as one matrix product."""
     return product(r.flatten(-2), basis.flatten(0, 1).T)
 
 
-def outer(r: Float[Tensor, "... C m"], y: Float[Tensor, "... d"]) -> Float[Tensor, "C m d"]:
-    """sum r[c, m] y over everything that comes before, as one matrix product."""
+def outer(r: Float[Tensor, "... P m"], y: Float[Tensor, "... d"]) -> Float[Tensor, "P m d"]:
+    """sum r[p, m] y over everything that comes before, as one matrix product."""
     return (r.flatten(-2).flatten(0, -2).T @ y.flatten(0, -2)).unflatten(0, r.shape[-2:])
 
 

@@ -14,14 +14,14 @@ Side = TypeVar("Side")
 
 
 class Factors(NamedTuple):
-    """A site's components: P_c = sum_m U[c, m] V[c, m]^T, so P_c has rank <= m."""
+    """A site's parts: p is sum_m U[p, m] V[p, m]^T, of rank <= m. Sums of parts are components."""
 
-    U: Float[Tensor, "C m o"]
-    V: Float[Tensor, "C m i"]
+    U: Float[Tensor, "P m o"]
+    V: Float[Tensor, "P m i"]
 
-    def of(self, components: slice | Tensor) -> Factors:
-        """Those of some of the components."""
-        return Factors(self.U[components], self.V[components])
+    def of(self, parts: slice | Tensor) -> Factors:
+        """Those of some of the parts."""
+        return Factors(self.U[parts], self.V[parts])
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Use(ABC):
 
     The weight is applied to vectors of a numbers, one or more per input (... stands for positions),
     and makes b numbers out of each. The masked call is `write(mask * read(x))`; the first-order
-    effect of component c on a scalar f whose gradient at the call's output is g is
-    `sum_m read(x)[c, m] * adjoint(g)[c, m]` (APD, arXiv 2501.14926, appendix A, without forming a
-    component's weights), summed over positions. Where positions are many and the weight is small,
+    effect of part p on a scalar f whose gradient at the call's output is g is
+    `sum_m read(x)[p, m] * adjoint(g)[p, m]` (APD, arXiv 2501.14926, appendix A, without forming a
+    part's weights), summed over positions. Where positions are many and the weight is small,
     `apply` and `slope` come to the same with a weight [o, i] of every input's own (`apd.routes`).
 
     Attributes:
@@ -59,15 +59,15 @@ class Use(ABC):
         """How many numbers b the weight makes out of a vector."""
 
     @abstractmethod
-    def read(self, x: Float[Tensor, "n ... a"], factors: Factors) -> Float[Tensor, "n ... C m"]:
-        """What every rank-one part of every component reads off the vectors."""
+    def read(self, x: Float[Tensor, "n ... a"], factors: Factors) -> Float[Tensor, "n ... P m"]:
+        """What every one of the rank-one pieces of every part reads off the vectors."""
 
     @abstractmethod
-    def write(self, r: Float[Tensor, "n ... C m"], factors: Factors) -> Float[Tensor, "n ..."]:
+    def write(self, r: Float[Tensor, "n ... P m"], factors: Factors) -> Float[Tensor, "n ..."]:
         """The call's output when the parts write the amounts r."""
 
     @abstractmethod
-    def adjoint(self, g: Float[Tensor, "..."], factors: Factors) -> Float[Tensor, "... C m"]:
+    def adjoint(self, g: Float[Tensor, "..."], factors: Factors) -> Float[Tensor, "... P m"]:
         """The transpose of `write`: how much each part's writing moves a scalar of gradient g."""
 
     def sides(self, read: Side, adjoint: Side) -> tuple[Side, Side]:
@@ -82,7 +82,7 @@ class Use(ABC):
         self,
         x: Float[Tensor, "n ... a"],
         g: Float[Tensor, "n ..."],
-        on: Float[Tensor, "n ... C 1"],
+        on: Float[Tensor, "n ... P 1"],
         factors: Factors,
     ) -> Factors:
         """The gradient of sum(g * write(on * read(x))) with respect to the factors."""
