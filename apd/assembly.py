@@ -63,7 +63,7 @@ def assembled(
         dim=1,
     )
     ranks = torch.cat([parts.ranks() for parts in living.values()])
-    owner = together(used, ranks.to(target.device))
+    owner = together(used, ranks)
     counts = [parts.count for parts in living.values()]
     components = Components(
         {site: parts.factors[site] for site, parts in living.items()},
@@ -71,7 +71,7 @@ def assembled(
     )
     by_component = torch.zeros(len(used), components.count, device=used.device)
     by_component.index_add_(1, owner, used.to(by_component))
-    least = float((by_component > 0).sum(1).double().mean())
+    least = float((by_component > 0).sum(1).float().mean())
     return components, enough(target, components, some, least, config)
 
 
@@ -88,7 +88,7 @@ def enough(
     together, where a threshold magnifies what each leaves.
     """
     found = strengths(target, components, x)
-    most = float((found > 0).sum(1).double().mean())
+    most = float((found > 0).sum(1).float().mean())
     active = least
     while active < most:
         on = strongest(found, active)
@@ -107,12 +107,11 @@ def unexplained(
 ) -> float:
     """The loss of the outputs on the active components, over that without any."""
     at_once = rows_at_once(target, components.numbers_read)
-    masked = [
-        masked_outputs(target, components, rows, Pairs.dense(on, target.dtype))
-        for rows, on in zip(x.split(at_once), active.split(at_once), strict=True)
-    ]
-    loss = OUTPUT_LOSSES[config.loss](target(x), torch.cat(masked))
-    return float(loss / missing(target, x, config))
+    loss = 0.0
+    for rows, on in zip(x.split(at_once), active.split(at_once), strict=True):
+        outputs = masked_outputs(target, components, rows, Pairs.dense(on, target.dtype))
+        loss += len(rows) * float(OUTPUT_LOSSES[config.loss](target(rows), outputs))
+    return loss / len(x) / float(missing(target, sample(target, x), config))
 
 
 def attributable(target: Target, x: Shaped[Tensor, "n *shape"]) -> bool:

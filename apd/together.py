@@ -29,11 +29,11 @@ def together(active: Bool[Tensor, "n P"], ranks: Float[Tensor, "P"]) -> Int[Tens
     Returns:
         Numbers from 0, in the order of the components' first parts.
     """
-    used, ranks = active.T.double(), ranks.double()
+    used, ranks = active.T.cpu().double(), ranks.cpu().double()
     both = used @ used.T
     saved = savings(both.diagonal(), both, both.diagonal(), ranks, ranks)
     saved.fill_diagonal_(0)
-    owner = torch.arange(len(used), device=used.device)
+    owner = torch.arange(len(used))
     while len(used) and saved.max() > 0:
         kept, lost = sorted(divmod(int(saved.argmax()), len(used)))
         owner[owner == lost] = kept
@@ -44,7 +44,7 @@ def together(active: Bool[Tensor, "n P"], ranks: Float[Tensor, "P"]) -> Int[Tens
         saved[kept] = savings(counts[kept], own, counts, ranks[kept], ranks)
         saved[:, kept] = saved[kept]
         saved[lost] = saved[:, lost] = saved[kept, kept] = 0
-    return torch.unique(owner, return_inverse=True)[1]
+    return torch.unique(owner, return_inverse=True)[1].to(active.device)
 
 
 def savings(
