@@ -6,22 +6,20 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
+from apd.activity import strengths, strongest
 from apd.batch_sizes import rows_at_once
-from apd.components import Components, whole_network
+from apd.components import Components
 from apd.config import Config
-from apd.hooks import capture
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
 from apd.reference import spread_over
 from apd.sites import Factors
-from apd.strength import row_strengths
 from apd.target import Target
 from apd.together import together
 from apd.training.losses import OUTPUT_LOSSES
-from apd.training.masks import batch_topk
 from apd.training.scales import missing, sample
 
 ROWS = 4096
@@ -112,23 +110,3 @@ def unexplained(
         outputs = masked_outputs(target, components, rows, Pairs.dense(on, target.dtype))
         loss += len(rows) * float(OUTPUT_LOSSES[config.loss](target(rows), outputs))
     return loss / len(x) / float(missing(target, sample(target, x), config))
-
-
-def attributable(target: Target, x: Shaped[Tensor, "n *shape"]) -> bool:
-    """Whether the decomposed weights have any effect at first order."""
-    return bool(strengths(target, whole_network(target), sample(target, x)).any())
-
-
-def strengths(
-    target: Target, components: Components, x: Shaped[Tensor, "n *shape"]
-) -> Float[Tensor, "n C"]:
-    """A_c(x), every row's a function of that row alone (`apd.strength.row_strengths`)."""
-    at_once = rows_at_once(target, components.numbers_read)
-    blocks = (capture(target, rows) for rows in x.split(at_once))
-    return torch.cat([row_strengths(*block, components) for block in blocks])
-
-
-def strongest(strengths: Float[Tensor, "n C"], active: float) -> Bool[Tensor, "n C"]:
-    """The strongest pairs, so many per input on average; never those without an effect."""
-    k = min(strengths.numel(), round(active * len(strengths)))
-    return batch_topk(strengths, k) & (strengths > 0)

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from apd.assembly import Found, assembled, attributable
+from apd.activity import attributable
+from apd.assembly import Found, assembled
 from apd.checkpoint import (
     CHECKPOINT,
     Progress,

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
-from apd.assembly import attributable
+from apd.activity import attributable
 from apd.config import Config
 from apd.errors import ReferenceError
 from apd.inputs import Arrays

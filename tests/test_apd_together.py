@@ -9,7 +9,8 @@ from problems import Formula, Problem, make_problem, numbers
 from torch import nn
 
 import apd
-from apd.assembly import Found, assembled, attributable, strengths, strongest
+from apd.activity import attributable, strengths, strongest
+from apd.assembly import Found, assembled
 from apd.sites import Factors
 from apd.together import together
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from apd.assembly import strengths, strongest
+from apd.activity import strengths, strongest
 from apd.components import Components
 from apd.store import Saved
 
