@@ -24,6 +24,7 @@ from apd.training.scales import missing, sample
 
 ROWS = 4096
 MORE = 1.5
+HALVINGS = 8
 
 
 class Found(NamedTuple):
@@ -53,9 +54,10 @@ def assembled(
     living = {
         site: Components.of({site: own.factors}).living().components for site, own in found.items()
     }
+    share = config.exactness / len(found)
     used = torch.cat(
         [
-            strongest(strengths(target.alone(site), parts, some), found[site].active)
+            used_parts(target.alone(site), parts, some, found[site].active, share, config)
             for site, parts in living.items()
         ],
         dim=1,
@@ -71,6 +73,38 @@ def assembled(
     by_component.index_add_(1, owner, used.to(by_component))
     least = float((by_component > 0).sum(1).float().mean())
     return components, enough(target, components, some, least, config)
+
+
+def used_parts(
+    target: Target,
+    parts: Components,
+    x: Shaped[Tensor, "n *shape"],
+    most: float,
+    inexact: float,
+    config: Config,
+) -> Bool[Tensor, "n P"]:
+    """Which parts of a weight inputs use: the strongest, as few as explain the outputs.
+
+    Batches of training differ in how many parts they ask for, and it ends with enough for most of
+    them. Over many inputs fewer explain as much.
+
+    Args:
+        target: the network, with this weight alone.
+        parts: of it.
+        x: inputs.
+        most: how many parts an input uses at most, on average: what training ended with.
+        inexact: what they may leave unexplained.
+        config: the settings.
+    """
+    found = strengths(target, parts, x)
+    low, high = 0.0, most
+    for _ in range(HALVINGS):
+        between = (low + high) / 2
+        if unexplained(target, parts, x, strongest(found, between), config) <= inexact:
+            high = between
+        else:
+            low = between
+    return strongest(found, high)
 
 
 def enough(

@@ -135,52 +135,6 @@ class Components:
             found.index_put_((owner[:, None], owner), products, accumulate=True)
         return found
 
-    def absorb(self, survivor: int, merged: int) -> None:
-        """Add one component to another, in place, as closely as the rank allows; zero the one."""
-        for u, v in self.factors.values():
-            q_u, r_u = torch.linalg.qr(torch.cat([u[survivor], u[merged]]).T)
-            q_v, r_v = torch.linalg.qr(torch.cat([v[survivor], v[merged]]).T)
-            left, values, right = torch.linalg.svd(r_u @ r_v.T, full_matrices=False)
-            m = u.shape[1]
-            root = values[:m].sqrt()
-            u[survivor] = (q_u @ left[:, :m] * root).T
-            v[survivor] = (q_v @ right[:m].T * root).T
-            u[merged] = 0
-            v[merged] = 0
-
-    def occupy(
-        self, gaps: Mapping[str, Float[Tensor, "_o _i"]], least: Mapping[str, float]
-    ) -> None:
-        """Share out what no component holds among those that are zero, in place.
-
-        A singular direction of a site goes to each; those there is none left for stay zero.
-
-        Args:
-            gaps: what no component holds, at some of the sites.
-            least: per site, the singular value from which a direction is worth a component.
-        """
-        living = set(self.living().places.tolist())
-        free = (c for c in range(self.count) if c not in living)
-        for site, gap in gaps.items():
-            u, v = self.factors[site]
-            left, values, right = torch.linalg.svd(gap, full_matrices=False)
-            found = int((values > least[site]).sum())
-            for j, c in zip(range(found), free, strict=False):
-                u[c, 0] = left[:, j] * values[j].sqrt()
-                v[c, 0] = right[j] * values[j].sqrt()
-
-    def confine(
-        self, projections: Mapping[str, tuple[Float[Tensor, "_o _o"], Float[Tensor, "_i _i"]]]
-    ) -> None:
-        """Project all vectors, in place.
-
-        Args:
-            projections: for U [o, o] and for V [i, i], at some of the sites.
-        """
-        for site, sides in projections.items():
-            for tensor, side in zip(self.factors[site], sides, strict=True):
-                tensor.copy_(tensor @ side)
-
 
 @dataclass(frozen=True, eq=False)
 class Living:
@@ -199,26 +153,6 @@ class Living:
     def among_all(self, x: Float[Tensor, "*n alive"]) -> Float[Tensor, "*n C"]:
         """Their numbers at their places, and zero at the others'."""
         return x.new_zeros(*x.shape[:-1], self.count).index_copy_(-1, self.places, x)
-
-
-def parallel_pairs(components: Components, cosine: float) -> list[tuple[int, int]]:
-    """Pairs (larger, smaller) of components whose cosine reaches a threshold.
-
-    Every component is in at most one pair as the smaller one, and then in no other pair.
-    """
-    products = components.inner_products().cpu()
-    norms = products.diagonal().clamp_min(torch.finfo(products.dtype).tiny).sqrt()
-    alike = products / norms[:, None] / norms >= cosine
-    pairs: list[tuple[int, int]] = []
-    gone: set[int] = set()
-    order: list[int] = norms.argsort(descending=True, stable=True).tolist()
-    for rank, larger in enumerate(order):
-        if larger in gone:
-            continue
-        found = [c for c in order[rank + 1 :] if c not in gone and alike[larger, c]]
-        pairs += [(larger, c) for c in found]
-        gone.update(found)
-    return pairs
 
 
 def total(factors: Factors) -> Float[Tensor, "o i"]:

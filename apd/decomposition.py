@@ -31,7 +31,8 @@ from apd.store import claim, is_run
 from apd.target import Target
 from apd.threads import threads_for
 from apd.training.scales import hidden_sites
-from apd.training.state import begin, left_whole
+from apd.training.settling import left_whole
+from apd.training.state import begin
 from apd.training.train import Step, train
 
 CHECKPOINT_EVERY_S = 5.0

@@ -5,10 +5,10 @@ import math
 import oracles
 import pytest
 import torch
-from problems import make_problem, numbers, random_components
+from problems import make_problem, numbers
 
 from apd import Components
-from apd.components import initialise, parallel_pairs, singular_values
+from apd.components import initialise, singular_values
 from apd.sites import Factors
 
 
@@ -109,55 +109,6 @@ def test_ranks_count_singular_values_above_a_share_of_the_sites_largest(problem)
             )
         assert components.ranks(tolerance).tolist() == slow
     assert components.ranks()[:2].tolist() == [0, 0]
-
-
-@pytest.mark.parametrize("name", ["mlp-2", "tms-2", "matmul-3", "positions-1"])
-def test_absorbing_is_the_best_low_rank_sum_and_leaves_zero(name):
-    problem = make_problem(name)
-    components = copy_of(problem.components)
-    weights = oracles.all_weights(problem)
-    components.absorb(3, 1)
-    for site, factors in components.factors.items():
-        best = oracles.low_rank(weights[3][site] + weights[1][site], factors.U.shape[1])
-        torch.testing.assert_close(components.component(3)[site], best)
-        assert factors.U[1].count_nonzero() == factors.V[1].count_nonzero() == 0
-    for c in (0, 2, 4):
-        torch.testing.assert_close(components.component(c), weights[c])
-
-
-def test_absorbing_a_parallel_component_of_rank_one_is_exact():
-    components = copy_of(make_problem("mlp-1").components)
-    for U, V in components.factors.values():
-        U[2], V[2] = -2 * U[5], -1.5 * V[5]
-    both = {site: 4 * weight for site, weight in components.component(5).items()}
-    components.absorb(5, 2)
-    torch.testing.assert_close(components.component(5), both)
-
-
-def test_parallel_pairs_are_those_found_by_brute_force():
-    problem = make_problem("mlp-2")
-    components = random_components(problem.target, 13, 2, numbers(52))
-    for U, V in components.factors.values():
-        for c, (like, size, noise) in {
-            4: (7, 1.5, 0.1),
-            9: (7, 0.5, 0.2),
-            1: (0, 0.9, 0.3),
-            11: (3, -1.0, 0.0),
-            6: (7, 0.0, 0.0),
-        }.items():
-            U[c] = size * U[like] + noise * U[2]
-            V[c] = V[like] + noise * V[2]
-    made = type(problem)(problem.module, problem.target, components, problem.x, problem.chosen)
-    weights = oracles.all_weights(made)
-    for cosine in (0.2, 0.6, 0.8, 0.95, 0.999):
-        pairs = parallel_pairs(components, cosine)
-        assert sorted(pairs) == sorted(oracles.parallel_pairs(weights, cosine))
-        gone = [smaller for _, smaller in pairs]
-        assert len(set(gone)) == len(gone)
-        assert not set(gone) & {larger for larger, _ in pairs}
-    found = parallel_pairs(components, 0.8)
-    assert {(4, 7), (4, 9)} <= set(found)
-    assert not any({3, 11} == set(pair) or 6 in pair for pair in found)
 
 
 @pytest.mark.parametrize("rank", [1, 3])

@@ -10,7 +10,8 @@ from torch.func import functional_call
 from apd import Config, Target, decompose
 from apd.sites import TransposedUse
 from apd.training.exercise import LARGEST, ROWS, exercised, moments, projection, read
-from apd.training.state import begin, set_apart, settle
+from apd.training.settling import set_apart, settle
+from apd.training.state import begin
 
 COIN = torch.Generator().manual_seed(3)
 
@@ -86,7 +87,8 @@ def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
     living = torch.arange(13) < 7
     training.usage = living.double()
     sides = exercised(moments(target, reference, COIN))
-    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0, sides)
+    sizes = dict.fromkeys(target.sites, 0.0)
+    settle(training, target, reference, Config(), sizes, 1.0, sides, COIN)
     held = training.components.factors["A"].V[:, 0, 5].abs()
     assert held[living].max() < 1e-9
     assert held[~living].max() > 0.1

@@ -10,7 +10,8 @@ from torch import nn
 
 import apd
 from apd.activity import attributable, strengths, strongest
-from apd.assembly import Found, assembled
+from apd.assembly import HALVINGS, Found, assembled, used_parts
+from apd.components import Components
 from apd.sites import Factors
 from apd.together import together
 
@@ -114,6 +115,27 @@ def test_more_components_are_used_while_those_leave_much():
     assert error <= 0.1
     _, lax = assembled(target, x, found, apd.Config(separation=0.99))
     assert lax < active <= 2
+
+
+@pytest.mark.parametrize("inexact", [0.3, 0.03, 1e-3])
+def test_of_a_weight_inputs_use_the_fewest_parts_that_explain_the_outputs(inexact):
+    """The error falls with every part that is used, and what training ended with is too many."""
+    module = Formula(lambda net, x: x @ net.W.T, W=torch.diag(2.0 ** -torch.arange(6).double()))
+    own = torch.eye(6).double()[:, None]
+    parts = Components.of({"W": Factors(module.W.detach()[:, None], own)})
+    x = numbers(9)(300, 6)
+    target = apd.Target.of(module, x[:4])
+    on = used_parts(target, parts, x, 6.0, inexact, apd.Config())
+    found, k = strengths(target, parts, x), float(on.sum()) / len(x)
+    assert torch.equal(on, strongest(found, k))
+
+    def left(active: float) -> float:
+        alone = (x * strongest(found, active)) @ module.W.detach().T
+        return float((alone - target(x)).square().mean() / target(x).square().mean())
+
+    assert left(k) <= inexact < left(k - 6 / 2**HALVINGS - 1 / len(x))
+    few = used_parts(target, parts, x, k / 2, inexact, apd.Config())
+    assert torch.equal(few, strongest(found, k / 2))
 
 
 def test_every_weight_is_decomposed_as_if_it_were_alone():

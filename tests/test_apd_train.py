@@ -1,6 +1,5 @@
-"""Training: each step's record against the oracles, the merging and burying, published figures."""
+"""Training: each step's record against the oracles, published figures."""
 
-import copy
 import dataclasses
 import itertools
 import math
@@ -20,7 +19,7 @@ from apd.training.objectives import OBJECTIVES
 from apd.training.objectives.batch_topk import active_sets
 from apd.training.reproduction import reproduction
 from apd.training.scales import scales_of
-from apd.training.state import Attempt, begin, component_count, settle
+from apd.training.state import Attempt, begin, component_count
 from apd.training.train import batch, generator_of, train
 
 
@@ -389,101 +388,6 @@ def test_the_seed_fixes_every_bit(small_run):
     other = apd.decompose(target, x, run.config.model_copy(update={"seed": 99}))
     assert not same(run, other)
     assert not torch.equal(run.rows, other.rows)
-
-
-def settled(usage: list[float], active: float, cosine: float = 0.8) -> tuple:
-    """Components 1 and 4 parallel, five steps into training, then settled.
-
-    Nothing is worth a component of its own, so the dead stay zero.
-    """
-    before, training, steps, target = unsettled(usage)
-    settle(training, target, dict.fromkeys(target.sites, 1e9), cosine, active, {})
-    return before, training, steps
-
-
-def unsettled(usage: list[float]) -> tuple:
-    problem = make_problem("mlp-2")
-    config = Config(components=7, active=1.0, rank=2, batch_size=16, steps=50)
-    training = begin(problem.target, config)
-    steps = train(problem.target, reference(), config, training)
-    for _ in range(5):
-        next(steps)
-    for U, V in training.components.factors.values():
-        U[4], V[4] = 0.5 * U[1], V[1]
-    training.usage.copy_(torch.tensor(usage))
-    return copy_of(training.components), training, steps, problem.target
-
-
-def test_the_dead_hold_what_the_living_leave_by_singular_directions():
-    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
-    kept = copy_of(training.components)
-    settle(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0, {})
-    gaps = {
-        site: target.weight(site) - kept.component(0)[site] - kept.component(1)[site]
-        for site in target.sites
-    }
-    first, *_ = target.sites
-    values = torch.linalg.svdvals(gaps[first])
-    for j, c in enumerate([2, 3, 4, 5, 6]):
-        own = training.components.component(c)
-        assert torch.linalg.matrix_norm(own[first]).item() == pytest.approx(values[j].item())
-        assert all(own[site].count_nonzero() == 0 for site in target.sites if site != first)
-    best = values[5:].square().sum().sqrt()
-    assert training.components.residual(target)[first].norm().item() == pytest.approx(best.item())
-
-
-def test_what_is_too_small_for_a_component_is_given_to_none():
-    _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
-    first, *_ = target.sites
-    gap = target.weight(first) - sum(training.components.component(c)[first] for c in (0, 1))
-    values = torch.linalg.svdvals(gap)
-    sizes = dict.fromkeys(target.sites, 1e9) | {first: 4 * (values[1] + values[2]).item() / 2}
-    settle(training, target, sizes, 2.0, 1.0, {})
-    assert [is_zero(training.components, c) for c in range(7)] == [False] * 4 + [True] * 3
-
-
-def is_zero(components: apd.Components, c: int) -> bool:
-    return all(tensor[c].count_nonzero() == 0 for tensor in components.tensors())
-
-
-def test_settling_merges_what_is_parallel_and_buries_the_dead():
-    usage = [0.3, 0.2, 0.001, 0.3, 0.1, 0.0, 0.029]
-    before, training, _ = settled(usage, active=2.1)  # dead below 0.1 * 2.1 / 7 = 0.03
-    zero = [is_zero(training.components, c) for c in range(7)]
-    assert zero == [False, False, True, False, True, True, True]
-    for c in (0, 3):
-        for site, weight in before.component(c).items():
-            assert torch.equal(training.components.component(c)[site], weight)
-    both = {site: 1.5 * weight for site, weight in before.component(1).items()}
-    torch.testing.assert_close(training.components.component(1), both)
-    assert math.isclose(training.usage[1].item(), 0.3, rel_tol=1e-6)
-    assert training.usage[4] == 0
-
-
-def test_a_survivor_counts_what_it_takes_in():
-    """Two halves of one mechanism, each used too seldom by itself, live on as one."""
-    usage = [0.3, 0.02, 0.3, 0.3, 0.02, 0.3, 0.3]
-    _, training, _ = settled(usage, active=2.1)
-    assert not is_zero(training.components, 1)
-    assert is_zero(training.components, 4)
-
-
-def test_below_the_cosine_nothing_is_merged():
-    usage = [0.3] * 7
-    before, training, _ = settled(usage, active=2.1, cosine=1.0)
-    copied = copy.copy(before.tensors())
-    with torch.no_grad():
-        for old, new in zip(copied, training.components.tensors(), strict=True):
-            assert torch.equal(old[[0, 2, 3, 5, 6]], new[[0, 2, 3, 5, 6]])
-
-
-def test_the_buried_stay_zero_while_training_goes_on():
-    _, training, steps = settled([0.3, 0.2, 0.001, 0.3, 0.1, 0.0, 0.029], active=2.1)
-    alive_before = training.components.component(0)["0.weight"].clone()
-    for _ in range(10):
-        next(steps)
-    assert all(is_zero(training.components, c) for c in (2, 4, 5, 6))
-    assert not torch.equal(training.components.component(0)["0.weight"], alive_before)
 
 
 def test_no_component_of_a_run_is_dead(tms):

@@ -1,29 +1,24 @@
-"""The state of a training: what the next step depends on, and what is done to it between steps."""
+"""The state of a training: what the next step depends on, and how it starts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from apd.components import Components, initialise, parallel_pairs
+from apd.components import Components, initialise
 from apd.config import Config
 from apd.errors import ConfigError
 from apd.target import Target
-from apd.training.exercise import Sides
 from apd.training.optimiser import Moments
-from apd.training.scales import typical_sizes
 from apd.training.sparsity import Sparsity
 
 COMPONENTS = (50, 200)
 COMPONENTS_OVER_WIDTH = 2.5
-DEAD_SHARE = 0.1
 NEAR = 0.5
-SMALLEST_SHARE = 0.25
 
 
 @dataclass
@@ -97,15 +92,6 @@ def begin(target: Target, config: Config) -> Training:
     return Training(0, components, moments, usage, sparsity, attempt)
 
 
-def left_whole(target: Target, config: Config) -> Components:
-    """Components of weights that are not trained: their singular directions."""
-    components = begin(target, config).components
-    for tensor in components.tensors():
-        tensor.zero_()
-    components.occupy(components.residual(target), worthwhile(typical_sizes(target)))
-    return components
-
-
 def start_over(training: Training, target: Target, config: Config) -> None:
     """Components as they were in the beginning, with what is known of k by now.
 
@@ -136,72 +122,3 @@ def refuse_lost(target: Target, components: Components) -> None:
     """
     if not all(bool(gap.isfinite().all()) for gap in components.residual(target).values()):
         raise ConfigError("setting 'learning_rate': training has left the range of numbers")
-
-
-def settle(
-    training: Training,
-    target: Target,
-    mechanisms: Mapping[str, float],
-    merging: float,
-    active: float,
-    exercised: Mapping[str, Sides],
-) -> None:
-    """Merge components that are the same, bury the dead, and give them what no other needs.
-
-    A component is dead when it is used less than `DEAD_SHARE` times as often as an average one.
-    The living keep what the reference exercises. What they then leave of the weights is shared out
-    by singular directions, so that the components stay faithful and what no input exercises has
-    names.
-
-    Args:
-        training: changed in place.
-        target: the network.
-        mechanisms: the size of a typical mechanism at every site.
-        merging: cosine from which two components are the same.
-        active: components an input uses on average.
-        exercised: projections on what the reference exercises, at some of the sites.
-
-    Raises:
-        ConfigError: the components are no numbers any more.
-    """
-    refuse_lost(target, training.components)
-    components, usage = training.components, training.usage
-    for survivor, merged in parallel_pairs(components, merging):
-        components.absorb(survivor, merged)
-        usage[survivor] += usage[merged]
-        usage[merged] = 0
-    alive = usage > DEAD_SHARE * active / components.count
-    for site, factors in components.factors.items():
-        for tensor, moments in zip(factors, training.moments[site], strict=True):
-            for zeroed in (tensor, moments.first, moments.second):
-                zeroed.mul_(alive[:, None, None])
-    components.confine(exercised)
-    components.occupy(components.residual(target), worthwhile(mechanisms))
-
-
-def set_apart(
-    components: Components,
-    target: Target,
-    mechanisms: Mapping[str, float],
-    read: Mapping[str, Sides],
-) -> None:
-    """Take from all components what no trusted input reads, and share it out among zero ones.
-
-    On trusted inputs next to nothing changes. What another input reads that they do not has names
-    of its own, and no part in what they use.
-
-    Args:
-        components: changed in place.
-        target: the network.
-        mechanisms: the size of a typical mechanism at every site.
-        read: projections on what the reference reads, at some of the sites.
-    """
-    components.confine(read)
-    gaps = components.residual(target)
-    unread = {site: gaps[site] - side.U @ gaps[site] @ side.V for site, side in read.items()}
-    components.occupy(unread, worthwhile(mechanisms))
-
-
-def worthwhile(mechanisms: Mapping[str, float]) -> dict[str, float]:
-    """Per site, the singular value from which a direction is worth a component."""
-    return {site: SMALLEST_SHARE * size for site, size in mechanisms.items()}

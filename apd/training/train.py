@@ -22,8 +22,9 @@ from apd.training.objectives import OBJECTIVES, Objective
 from apd.training.optimiser import descend
 from apd.training.reproduction import reproduction
 from apd.training.scales import Scales, scales_of
+from apd.training.settling import set_apart, settle
 from apd.training.sparsity import Phase, phase_of
-from apd.training.state import Training, refuse_lost, set_apart, settle, start_over, try_slower
+from apd.training.state import Training, refuse_lost, start_over, try_slower
 
 USAGE_MEMORY = 0.99
 NUMBERS_AT_ONCE = 2**20
@@ -86,9 +87,10 @@ def train(
         with torch.no_grad(), unfilled():
             record = advance(target, reference, config, training, scales, objective, phase)
             if phase.settles(config):
-                met = exercise.moments(target, reference, generator_of(config, step))
-                sides, sizes = exercise.exercised(met), scales.mechanisms
-                settle(training, target, sizes, config.merging, record.active, sides)
+                generator = generator_of(config, step)
+                sides = exercise.exercised(exercise.moments(target, reference, generator))
+                sizes, active = scales.mechanisms, record.active
+                settle(training, target, reference, config, sizes, active, sides, generator)
         training.sparsity.see(record.minimality)
         training.step = step + 1
         separating = phase.progress < config.release_end and step + 1 < config.steps
