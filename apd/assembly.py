@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from apd.activity import strengths, strongest
@@ -50,64 +50,63 @@ def assembled(
         found: per site.
         config: the settings.
     """
-    some = spread_over(x, ROWS)
+    some, share = spread_over(x, ROWS), config.exactness / len(found)
     living = {
         site: Components.of({site: own.factors}).living().components for site, own in found.items()
     }
-    share = config.exactness / len(found)
-    used = torch.cat(
-        [
-            used_parts(target.alone(site), parts, some, found[site].active, share, config)
-            for site, parts in living.items()
-        ],
-        dim=1,
-    )
+    fewest: list[Bool[Tensor, "n P"]] = []
+    enough: list[Bool[Tensor, "n P"]] = []
+    for site, parts in living.items():
+        alone, most = target.alone(site), found[site].active
+        used = strengths(alone, parts, some)
+        fewest.append(strongest(used, fewest_of(alone, parts, some, used, most, share, config)))
+        enough.append(strongest(used, most))
     ranks = torch.cat([parts.ranks() for parts in living.values()])
-    owner = together(used, ranks)
+    owner = together(torch.cat(fewest, dim=1), ranks)
     counts = [parts.count for parts in living.values()]
     components = Components(
         {site: parts.factors[site] for site, parts in living.items()},
         dict(zip(living, owner.split(counts), strict=True)),
     )
-    by_component = torch.zeros(len(used), components.count, device=used.device)
-    by_component.index_add_(1, owner, used.to(by_component))
+    by_component = torch.zeros(len(some), components.count, device=owner.device)
+    by_component.index_add_(1, owner, torch.cat(enough, dim=1).to(by_component))
     least = float((by_component > 0).sum(1).float().mean())
-    return components, enough(target, components, some, least, config)
+    return components, enough_of(target, components, some, least, config)
 
 
-def used_parts(
+def fewest_of(
     target: Target,
     parts: Components,
     x: Shaped[Tensor, "n *shape"],
+    used: Float[Tensor, "n P"],
     most: float,
     inexact: float,
     config: Config,
-) -> Bool[Tensor, "n P"]:
-    """Which parts of a weight inputs use: the strongest, as few as explain the outputs.
+) -> float:
+    """How many parts of a weight an input needs on average to explain the outputs.
 
-    Batches of training differ in how many parts they ask for, and it ends with enough for most of
-    them. Over many inputs fewer explain as much.
+    Training ends with enough for nearly every batch, and batches differ in how many they ask for.
 
     Args:
         target: the network, with this weight alone.
         parts: of it.
         x: inputs.
-        most: how many parts an input uses at most, on average: what training ended with.
-        inexact: what they may leave unexplained.
+        used: the strengths of the parts on them.
+        most: how many training ended with, which is no less.
+        inexact: what may be left unexplained.
         config: the settings.
     """
-    found = strengths(target, parts, x)
     low, high = 0.0, most
     for _ in range(HALVINGS):
         between = (low + high) / 2
-        if unexplained(target, parts, x, strongest(found, between), config) <= inexact:
+        if unexplained(target, parts, x, strongest(used, between), config) <= inexact:
             high = between
         else:
             low = between
-    return strongest(found, high)
+    return high
 
 
-def enough(
+def enough_of(
     target: Target,
     components: Components,
     x: Shaped[Tensor, "n *shape"],

@@ -10,7 +10,7 @@ from torch import nn
 
 import apd
 from apd.activity import attributable, strengths, strongest
-from apd.assembly import HALVINGS, Found, assembled, used_parts
+from apd.assembly import HALVINGS, Found, assembled, fewest_of
 from apd.components import Components
 from apd.sites import Factors
 from apd.together import together
@@ -125,17 +125,15 @@ def test_of_a_weight_inputs_use_the_fewest_parts_that_explain_the_outputs(inexac
     parts = Components.of({"W": Factors(module.W.detach()[:, None], own)})
     x = numbers(9)(300, 6)
     target = apd.Target.of(module, x[:4])
-    on = used_parts(target, parts, x, 6.0, inexact, apd.Config())
-    found, k = strengths(target, parts, x), float(on.sum()) / len(x)
-    assert torch.equal(on, strongest(found, k))
+    found = strengths(target, parts, x)
+    k = fewest_of(target, parts, x, found, 6.0, inexact, apd.Config())
 
     def left(active: float) -> float:
         alone = (x * strongest(found, active)) @ module.W.detach().T
         return float((alone - target(x)).square().mean() / target(x).square().mean())
 
-    assert left(k) <= inexact < left(k - 6 / 2**HALVINGS - 1 / len(x))
-    few = used_parts(target, parts, x, k / 2, inexact, apd.Config())
-    assert torch.equal(few, strongest(found, k / 2))
+    assert left(k) <= inexact < left(k - 6 / 2**HALVINGS)
+    assert fewest_of(target, parts, x, found, k / 2, inexact, apd.Config()) == k / 2
 
 
 def test_every_weight_is_decomposed_as_if_it_were_alone():
