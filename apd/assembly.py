@@ -59,7 +59,8 @@ def assembled(
     for site, parts in living.items():
         alone, most = target.alone(site), found[site].active
         used = strengths(alone, parts, some)
-        fewest.append(strongest(used, fewest_of(alone, parts, some, used, most, share, config)))
+        few = fewest_of(alone, parts, some, used, most, share, config)
+        fewest.append(strongest(used, few))
         enough.append(strongest(used, most))
     ranks = torch.cat([parts.ranks() for parts in living.values()])
     owner = together(torch.cat(fewest, dim=1), ranks)
@@ -78,7 +79,7 @@ def fewest_of(
     target: Target,
     parts: Components,
     x: Shaped[Tensor, "n *shape"],
-    used: Float[Tensor, "n P"],
+    found: Float[Tensor, "n P"],
     most: float,
     inexact: float,
     config: Config,
@@ -91,15 +92,16 @@ def fewest_of(
         target: the network, with this weight alone.
         parts: of it.
         x: inputs.
-        used: the strengths of the parts on them.
-        most: how many training ended with, which is no less.
-        inexact: what may be left unexplained.
+        found: the strengths of the parts on them.
+        most: how many training ended with: the answer where fewer do not explain as much.
+        inexact: what may be left of the loss of the outputs without the weight.
         config: the settings.
     """
+    allowed = inexact * without(target, x, config)
     low, high = 0.0, most
-    for _ in range(HALVINGS):
+    for _ in range(HALVINGS if most > 0 else 0):
         between = (low + high) / 2
-        if unexplained(target, parts, x, strongest(used, between), config) <= inexact:
+        if loss_on(target, parts, x, strongest(found, between), config) <= allowed:
             high = between
         else:
             low = between
@@ -119,27 +121,32 @@ def enough_of(
     together, where a threshold magnifies what each leaves.
     """
     found = strengths(target, components, x)
+    allowed = config.separation * without(target, x, config)
     most = float((found > 0).sum(1).float().mean())
     active = least
     while active < most:
-        on = strongest(found, active)
-        if unexplained(target, components, x, on, config) <= config.separation:
+        if loss_on(target, components, x, strongest(found, active), config) <= allowed:
             break
         active = min(most, max(MORE * active, 1 / len(x)))
     return active
 
 
-def unexplained(
+def without(target: Target, x: Shaped[Tensor, "n *shape"], config: Config) -> float:
+    """The loss of the outputs without any of the decomposed weights."""
+    return float(missing(target, sample(target, x), config))
+
+
+def loss_on(
     target: Target,
     components: Components,
     x: Shaped[Tensor, "n *shape"],
     active: Bool[Tensor, "n C"],
     config: Config,
 ) -> float:
-    """The loss of the outputs on the active components, over that without any."""
+    """The loss of the outputs on the active components."""
     at_once = rows_at_once(target, components.numbers_read)
     loss = 0.0
     for rows, on in zip(x.split(at_once), active.split(at_once), strict=True):
         outputs = masked_outputs(target, components, rows, Pairs.dense(on, target.dtype))
         loss += len(rows) * float(OUTPUT_LOSSES[config.loss](target(rows), outputs))
-    return loss / len(x) / float(missing(target, sample(target, x), config))
+    return loss / len(x)

@@ -103,6 +103,28 @@ def test_parts_that_act_on_the_same_inputs_are_one_component_across_weights():
         torch.testing.assert_close(total, module.get_parameter(site).detach())
 
 
+def test_parts_are_put_together_by_the_fewest_and_used_as_training_ended():
+    """Every input has a hundredth of the other feature, too little to need a part for."""
+    module = Formula(lambda net, x: x @ net.W.T, W=torch.eye(2).double())
+    own = torch.eye(2).double()[:, None]
+    x = (torch.eye(2) + 0.01 * (1 - torch.eye(2))).double().repeat(40, 1)
+    target = apd.Target.of(module, x[:2])
+    components, active = assembled(target, x, {"W": Found(Factors(own, own), 2.0)}, apd.Config())
+    assert (components.count, active) == (2, 2.0)
+    precise = apd.Config(exactness=1e-6)
+    components, active = assembled(target, x, {"W": Found(Factors(own, own), 2.0)}, precise)
+    assert (components.count, active) == (1, 1.0)
+
+
+def test_a_weight_that_changes_nothing_is_put_together_with_the_others():
+    draw = numbers(4)
+    module = Formula(
+        lambda net, x: x @ net.A.T + torch.relu(x @ net.B.T - 1e3), A=draw(3, 4), B=draw(3, 4)
+    )
+    run = apd.decompose(module, draw(90, 4), apd.Config(components=5, steps=20, batch_size=16))
+    torch.testing.assert_close(run.components.sum()["B"], module.B.detach())
+
+
 def test_more_components_are_used_while_those_leave_much():
     """Each weight by itself is said to need a part on one input of five: most go without."""
     module, target, x, parts = blocks()

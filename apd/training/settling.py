@@ -1,4 +1,4 @@
-"""What is done to components between steps: merged, buried, split, and given what is left."""
+"""What is done to components between steps: merged, buried, given what is left, and split."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def settle(
     """Merge components that are the same, bury the dead, and give them what no other needs.
 
     A component is dead when it is used less than `DEAD_SHARE` times as often as an average one.
-    The living keep what the reference exercises, and are split where they are two. What they then
-    leave of the weights is shared out by singular directions, so that the components stay faithful
-    and what no input exercises has names.
+    The living keep what the reference exercises. What they then leave of the weights is shared out
+    by singular directions, so that the components stay faithful and what no input exercises has
+    names. What is still zero takes halves of those that are two.
 
     Args:
         training: changed in place.
@@ -62,8 +62,8 @@ def settle(
             for zeroed in (tensor, moments.first, moments.second):
                 zeroed.mul_(alive[:, None, None])
     confine(components, exercised)
-    split(components, target, x, active, config, generator)
     occupy(components, components.residual(target), worthwhile(mechanisms))
+    split(components, target, x, active, config, generator)
 
 
 def set_apart(

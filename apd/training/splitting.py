@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Float64, Shaped
 from torch import Tensor
 
 from apd.activity import strengths, strongest
-from apd.batch_sizes import numbers_at_uses, numbers_of, rows_at_once, rows_that_fit
+from apd.batch_sizes import power_of_two, rows_at_once
 from apd.components import Components
 from apd.config import Config
 from apd.hooks import capture
@@ -28,6 +28,8 @@ from apd.training import losses
 from apd.training.exercise import LARGEST, unit_vectors
 
 ROWS = 16384
+MOST_NUMBERS = 2**26
+MOST_VECTORS = 8192
 FEWEST_INPUTS = 16
 WORTH = 0.9
 ROUNDS = 30
@@ -43,15 +45,17 @@ def split(
     config: Config,
     generator: torch.Generator,
 ) -> None:
-    """Make two of every component whose simplicity loss that lowers by a tenth, at every site.
+    """Make two of every component of which that lowers the simplicity loss by a tenth at a site.
 
-    Their sum stays what it is. Zero components become the second halves; where these run out, the
-    other components stay as they are. Sites of a side of more than `LARGEST` are left as they are.
+    And again of those, until there are none. Their sum stays what it is. Zero components become
+    the second halves; where these run out, it is the components that gain most that are split.
+    Sites of a side of more than `LARGEST` are left as they are.
 
     Args:
         components: changed in place.
         target: the network.
-        x: inputs; no more than `ROWS` are looked at.
+        x: inputs; no more than `ROWS` are looked at, and fewer where there would be more than
+            `MOST_NUMBERS` in what a weight is applied to.
         active: how many components an input uses on average.
         config: the settings.
         generator: which half of a component's inputs is which is drawn from it.
@@ -60,14 +64,24 @@ def split(
         if max(target.sites[site].shape) > LARGEST:
             continue
         alone = target.alone(site)
-        fitting = rows_that_fit(numbers_of(alone) + numbers_at_uses(alone, 0))
-        some = spread_over(x, min(ROWS, fitting))
-        one, other, simpler = halved(alone, factors, some, active, config, generator)
-        living = set(components.living().places.tolist())
-        free = (c for c in range(components.count) if c not in living)
-        for c, empty in zip(simpler.nonzero().flatten().tolist(), free, strict=False):
-            for tensor, kept, moved in zip(factors, one, other, strict=True):
-                tensor[c], tensor[empty] = kept[c], moved[c]
+        some = spread_over(x, min(ROWS, power_of_two(MOST_NUMBERS / numbers_met(alone))))
+        while True:
+            one, other, gain = halved(alone, factors, some, active, config, generator)
+            living = set(components.living().places.tolist())
+            free = [c for c in range(components.count) if c not in living]
+            worth = gain.argsort(descending=True, stable=True)[: int((gain > 0).sum())]
+            pairs = list(zip(worth.tolist(), free, strict=False))
+            for c, empty in pairs:
+                for tensor, kept, moved in zip(factors, one, other, strict=True):
+                    tensor[c], tensor[empty] = kept[c], moved[c]
+            if not pairs:
+                break
+
+
+def numbers_met(target: Target) -> int:
+    """How many numbers the vectors hold that the weight of a target's only site meets, an input."""
+    ((_, site),) = target.sites.items()
+    return sum(target.positions.values()) * max(site.shape)
 
 
 def halved(
@@ -77,11 +91,12 @@ def halved(
     active: float,
     config: Config,
     generator: torch.Generator,
-) -> tuple[Factors, Factors, Bool[Tensor, "C"]]:
-    """Both halves of every component of a target's only site, and which components they are worth.
+) -> tuple[Factors, Factors, Float[Tensor, "C"]]:
+    """Both halves of every component of a target's only site, and what is gained by having them.
 
-    An input that uses a component uses those of its halves whose strength is more than a share of
-    the component's; without it, `Config.separation` of the square are missing at most.
+    Of the inputs that use a component, those use a half on which its strength is more than a share
+    of the component's, so that where it is left out, `Config.separation` of the square is missing
+    at most.
 
     Args:
         target: the network.
@@ -90,6 +105,10 @@ def halved(
         active: how many components an input uses on average.
         config: the settings.
         generator: which half of a component's inputs is which is drawn from it.
+
+    Returns:
+        The factors of the halves; by how much the simplicity loss is lower with them, times the
+        inputs that were asked, or 0 where that is less than a tenth.
     """
     ((name, site),) = target.sites.items()
     whole = Components.of({name: factors})
@@ -97,18 +116,18 @@ def halved(
     on = strongest(found, active)
     learnt = on & (torch.rand(on.shape, generator=generator) < 0.5).to(on.device)
     reads, writes = site.uses[0].sides(*factors)
-    one = reads.clone()
-    vectors = vectors_read(target, x)
+    one, vectors = reads.clone(), vectors_read(target, x)
     for c in (learnt.sum(0) >= FEWEST_INPUTS).nonzero().flatten().tolist():
-        one[c] = first_half(vectors[learnt[:, c]].flatten(0, 1).double(), reads[c].double())
-    judged = on & ~learnt
-    loss = losses_of(whole, judged, config)
+        read = spread_over(vectors[learnt[:, c]].flatten(0, 1), MOST_VECTORS)
+        one[c] = first_half(read.double(), reads[c].double(), writes[c].double().norm(dim=1))
     halves = [Factors(*site.uses[0].sides(half, writes)) for half in (one, reads - one)]
-    least, apart = config.separation**0.5 * found, torch.zeros_like(loss)
+    judged = on & ~learnt
+    before = losses_of(whole, judged, config)
+    least, after = config.separation**0.5 * found, torch.zeros_like(before)
     for half in halves:
         part = Components.of({name: half})
-        apart += losses_of(part, judged & (strengths(target, part, x) > least), config)
-    return halves[0], halves[1], apart < WORTH * loss
+        after += losses_of(part, judged & (strengths(target, part, x) > least), config)
+    return halves[0], halves[1], torch.where(after < WORTH * before, before - after, 0.0)
 
 
 def losses_of(
@@ -123,9 +142,8 @@ def vectors_read(target: Target, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor,
     ((_, site),) = target.sites.items()
     way = site.uses[0].sides("read", "met")
     basis = unit_vectors(site, target)
-    at_once = rows_at_once(target, sum(site.shape))
-    blocks = []
-    for rows in x.split(at_once):
+    blocks: list[Tensor] = []
+    for rows in x.split(rows_at_once(target, sum(site.shape))):
         _, captures = capture(target, rows)
         read = [c.use.read(c.x, basis) for c in captures if c.use.sides("read", "met") == way]
         blocks.append(torch.cat([r.reshape(len(rows), -1, r.shape[-2]) for r in read], dim=1))
@@ -133,31 +151,43 @@ def vectors_read(target: Target, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor,
 
 
 def first_half(
-    vectors: Float64[Tensor, "n d"], v: Float64[Tensor, "m d"]
+    vectors: Float64[Tensor, "n d"], v: Float64[Tensor, "m d"], lengths: Float64[Tensor, "m"]
 ) -> Float64[Tensor, "m d"]:
     """One of the two functionals that add up to v, each read off vectors of its own.
 
-    They begin as what is read on either side of the direction in which vectors vary most.
+    They begin as what is read on either side of the direction in which vectors vary most, each
+    turned so that the first of the numbers read off it is positive.
+
+    Args:
+        vectors: what is read.
+        v: the functional, m numbers.
+        lengths: of what each of these numbers writes.
     """
     moment = vectors.T @ vectors
     moment.diagonal().add_(RIDGE * moment.diagonal().mean().clamp_min(TINY))
     triangle = torch.linalg.cholesky(moment)
     read = vectors @ v.T
-
-    def predicting(own: Bool[Tensor, "n"]) -> Float64[Tensor, "m d"]:
-        return torch.cholesky_solve(vectors.T @ (read * own[:, None]), triangle).T
-
-    half = predicting(ahead(vectors - vectors.mean(0)))
+    own, half = ahead(vectors * read[:, :1].sign()), torch.zeros_like(v)
     for _ in range(ROUNDS):
+        half = torch.cholesky_solve(vectors.T @ (read * own[:, None]), triangle).T
         of_half = vectors @ half.T
-        half = predicting(of_half.norm(dim=1) > (read - of_half).norm(dim=1))
+        before, own = own, written(of_half, lengths) > written(read - of_half, lengths)
+        if torch.equal(own, before):
+            break
     return half
 
 
-def ahead(centred: Float64[Tensor, "n d"]) -> Bool[Tensor, "n"]:
+def written(read: Float64[Tensor, "n m"], lengths: Float64[Tensor, "m"]) -> Float64[Tensor, "n"]:
+    """How much is written of what is read, were all of it along lines of their own."""
+    return (read * lengths).norm(dim=1)
+
+
+def ahead(vectors: Float64[Tensor, "n d"]) -> Bool[Tensor, "n"]:
     """Which vectors are ahead along the direction of most variance, found by power iteration."""
-    direction = centred[centred.norm(dim=1).argmax()]
+    mean = vectors.mean(0)
+    direction = vectors[(vectors - mean).norm(dim=1).argmax()] - mean
     for _ in range(ROUNDS):
-        direction = (centred @ direction) @ centred
+        along = vectors @ direction - mean @ direction
+        direction = along @ vectors - along.sum() * mean
         direction = direction / direction.norm().clamp_min(TINY)
-    return centred @ direction > 0
+    return vectors @ direction > mean @ direction
