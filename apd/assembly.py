@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from apd.activity import strengths, strongest
@@ -69,10 +69,20 @@ def assembled(
         {site: parts.factors[site] for site, parts in living.items()},
         dict(zip(living, owner.split(counts), strict=True)),
     )
-    by_component = torch.zeros(len(some), components.count, device=owner.device)
-    by_component.index_add_(1, owner, torch.cat(enough, dim=1).to(by_component))
-    least = float((by_component > 0).sum(1).float().mean())
+    least = components_used(torch.cat(enough, dim=1), owner)
     return components, enough_of(target, components, some, least, config)
+
+
+def components_used(parts: Bool[Tensor, "n P"], owner: Int[Tensor, "P"]) -> float:
+    """How many components have parts that an input uses, on average.
+
+    Args:
+        parts: which parts inputs use.
+        owner: the component of every part.
+    """
+    used = torch.zeros(len(parts), len(owner), device=owner.device)
+    used.index_add_(1, owner, parts.to(used))
+    return float((used > 0).sum(1).float().mean())
 
 
 def fewest_of(
@@ -99,7 +109,7 @@ def fewest_of(
     """
     allowed = inexact * without(target, x, config)
     low, high = 0.0, most
-    for _ in range(HALVINGS if most > 0 else 0):
+    for _ in range(HALVINGS):
         between = (low + high) / 2
         if loss_on(target, parts, x, strongest(found, between), config) <= allowed:
             high = between

@@ -60,6 +60,11 @@ class Components:
         places = torch.cat([self.owners[site][held[site]] for site in held]).unique()
         return Living(self.some(places), places, self.count)
 
+    def zero(self) -> list[int]:
+        """The numbers of those without weights at any site, in rising order."""
+        living = set(self.living().places.tolist())
+        return [c for c in range(self.count) if c not in living]
+
     def some(self, chosen: Int[Tensor, "some"]) -> Components:
         """Those of rising numbers, which then count from 0."""
         kept = {site: torch.isin(owner, chosen) for site, owner in self.owners.items()}

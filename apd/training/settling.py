@@ -151,8 +151,7 @@ def occupy(
         gaps: what no component holds, at some of the sites.
         least: per site, the singular value from which a direction is worth a component.
     """
-    living = set(components.living().places.tolist())
-    free = (c for c in range(components.count) if c not in living)
+    free = iter(components.zero())
     for site, gap in gaps.items():
         u, v = components.factors[site]
         left, values, right = torch.linalg.svd(gap, full_matrices=False)

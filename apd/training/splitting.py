@@ -67,10 +67,8 @@ def split(
         some = spread_over(x, min(ROWS, power_of_two(MOST_NUMBERS / numbers_met(alone))))
         while True:
             one, other, gain = halved(alone, factors, some, active, config, generator)
-            living = set(components.living().places.tolist())
-            free = [c for c in range(components.count) if c not in living]
             worth = gain.argsort(descending=True, stable=True)[: int((gain > 0).sum())]
-            pairs = list(zip(worth.tolist(), free, strict=False))
+            pairs = list(zip(worth.tolist(), components.zero(), strict=False))
             for c, empty in pairs:
                 for tensor, kept, moved in zip(factors, one, other, strict=True):
                     tensor[c], tensor[empty] = kept[c], moved[c]
