@@ -21,19 +21,23 @@ from apd.checkpoint import (
     refuse_other,
     write_checkpoint,
 )
+from apd.components import Components
 from apd.config import Config
 from apd.errors import ReferenceError
 from apd.inputs import Arrays
+from apd.neurons import simplest
 from apd.preparation import set_up
+from apd.products import unfilled
 from apd.reference import fingerprint_of, row_hashes
 from apd.run import Run, load
 from apd.store import claim, is_run
 from apd.target import Target
 from apd.threads import threads_for
-from apd.training.scales import hidden_sites
-from apd.training.settling import left_whole
+from apd.training.exercise import moments, read
+from apd.training.scales import hidden_sites, typical_sizes
+from apd.training.settling import left_whole, set_apart
 from apd.training.state import begin
-from apd.training.train import Step, train
+from apd.training.train import Step, generator_of, train
 
 CHECKPOINT_EVERY_S = 5.0
 
@@ -135,8 +139,26 @@ def one_by_one(
             for step in train(alone, x, own, training):
                 state.steps.append(step)
                 yield step
-        state.found[site] = Found(training.components.factors[site], state.steps[-1].active)
+            found = Found(training.components.factors[site], state.steps[-1].active)
+            state.found[site] = ended(alone, x, own, found)
         state.training = None
+
+
+def ended(target: Target, x: Shaped[Tensor, "n *shape"], config: Config, trained: Found) -> Found:
+    """What is found in one weight: what was trained or is simpler, what is not read set apart.
+
+    Args:
+        target: the network, with this weight alone.
+        x: inputs.
+        config: the settings.
+        trained: what training found.
+    """
+    with torch.no_grad(), unfilled():
+        found = simplest(target, x, trained, config)
+        components = Components.of(dict.fromkeys(target.sites, found.factors))
+        unread = read(target, moments(target, x, generator_of(config, config.steps)))
+        set_apart(components, target, typical_sizes(target), unread)
+    return found
 
 
 def of_site(config: Config, site: str, target: Target) -> Config:

@@ -1,4 +1,4 @@
-"""Which parts are one component: those that inputs use together.
+"""Which parts are one: those that inputs use together.
 
 Parts are found in every weight by itself, and a mechanism may span weights and have any rank. The
 shortest account says which are one: naming an active component costs as much as each of its ranks,
@@ -8,6 +8,9 @@ shortest account says which are one: naming an active component costs as much as
 Two components that are one save a name on inputs that use both, and cost the other's ranks on those
 that use one of them alone. So two parts of rank one are one component where more than half of the
 inputs that use either use both.
+
+Of rows or columns of one weight that are on one line the rank stays one, and size counts in its
+place (`apd.neurons`): amounts that add up, to a power.
 """
 
 from __future__ import annotations
@@ -17,50 +20,62 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def together(active: Bool[Tensor, "n P"], ranks: Float[Tensor, "P"]) -> Int[Tensor, "P"]:
+def together(
+    active: Bool[Tensor, "n P"],
+    amounts: Float[Tensor, "P"],
+    power: float,
+    joinable: Bool[Tensor, "P P"],
+) -> Int[Tensor, "P"]:
     """The component of every part: two are put together as long as that shortens the account.
 
     The two whose union saves most come first. Parts that no input uses stay by themselves.
 
     Args:
         active: which parts inputs use.
-        ranks: of the parts.
+        amounts: what adds up where two are one; an input that uses it pays that to a power.
+        power: which.
+        joinable: which two may be one, an equivalence.
 
     Returns:
         Numbers from 0, in the order of the components' first parts.
     """
-    used, ranks = active.T.cpu().double(), ranks.cpu().double()
+    used, amounts = active.T.cpu().double(), amounts.cpu().double().clone()
+    joinable = joinable.cpu().clone().fill_diagonal_(False)
     both = used @ used.T
-    saved = savings(both.diagonal(), both, both.diagonal(), ranks, ranks)
-    saved.fill_diagonal_(0)
+    alone = both.diagonal()
+    saved = savings(both, alone[:, None], amounts[:, None], alone, amounts, power) * joinable
     owner = torch.arange(len(used))
     while len(used) and saved.max() > 0:
         kept, lost = sorted(divmod(int(saved.argmax()), len(used)))
         owner[owner == lost] = kept
         used[kept] = torch.maximum(used[kept], used[lost])
         used[lost] = 0
-        ranks[kept] += ranks[lost]
+        amounts[kept] += amounts[lost]
+        joinable[lost] = joinable[:, lost] = False
         counts, own = used.sum(1), used @ used[kept]
-        saved[kept] = savings(counts[kept], own, counts, ranks[kept], ranks)
-        saved[:, kept] = saved[kept]
-        saved[lost] = saved[:, lost] = saved[kept, kept] = 0
+        mine = savings(own, counts[kept], amounts[kept], counts, amounts, power) * joinable[kept]
+        saved[kept] = saved[:, kept] = mine
+        saved[lost] = saved[:, lost] = 0
     return torch.unique(owner, return_inverse=True)[1].to(active.device)
 
 
 def savings(
-    one: Float[Tensor, "..."],
     both: Float[Tensor, "... P"],
+    one: Float[Tensor, "..."],
+    amount: Float[Tensor, "..."],
     other: Float[Tensor, "P"],
-    rank: Float[Tensor, "..."],
-    ranks: Float[Tensor, "P"],
+    amounts: Float[Tensor, "P"],
+    power: float,
 ) -> Float[Tensor, "... P"]:
-    """By how many names the account is shorter if two components are one.
+    """By how many names the account is shorter if two are one.
 
     Args:
-        one: how many inputs use the one.
-        both: how many use both.
+        both: how many inputs use both.
+        one: how many use the one.
+        amount: of the one.
         other: how many use the other.
-        rank: of the one.
-        ranks: of the other.
+        amounts: of the other.
+        power: what amounts are paid by.
     """
-    return both - rank[..., None] * (other - both) - ranks * (one[..., None] - both)
+    apart = one * (1 + amount**power) + other * (1 + amounts**power)
+    return apart - (one + other - both) * (1 + (amount + amounts) ** power)

@@ -14,6 +14,7 @@ from mad.decomposition import Decomposition
 from mad.predicted import Predicted
 
 MOST_EFFECTS = 512
+SMALLEST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,14 @@ class Evidence:
         """
         error = np.square(self.outputs - self.masked).mean()
         return float(error / max(self.outputs.var(0).mean(), np.finfo(error.dtype).tiny))
+
+    @property
+    def smallest_loss(self) -> float:
+        """By what lost outputs are taken to vary at least, which where none are is by rounding.
+
+        A share of the outputs' root mean square.
+        """
+        return float(SMALLEST_SHARE * np.sqrt(np.square(self.outputs, dtype=np.float64).mean()))
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""

@@ -1,5 +1,6 @@
 """What every test shares: one thread, and whatever has to be trained, trained once."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -66,6 +67,13 @@ def small_run():
     reference = numbers(13)(150, 5)
     config = apd.Config(components=8, steps=20, batch_size=32, seed=3)
     return apd.decompose(make_problem("mlp-1").target, reference, config), reference
+
+
+@pytest.fixture(scope="session")
+def loose_run(small_run):
+    """The same with components at random, which leave much to the residual."""
+    run, reference = small_run
+    return dataclasses.replace(run, components=make_problem("mlp-1").components), reference
 
 
 @pytest.fixture(scope="session")

@@ -351,7 +351,7 @@ def test_a_saved_run_of_attention_is_the_same(language, tmp_path):
 
 def test_removed_components_are_removed_from_the_module_itself(language):
     run, reference = language
-    left = run.ablate([3, 5])
+    left = run.ablate([0, 2])
     again = Language()
     again.load_state_dict(left.state_dict(), strict=False)
     torch.testing.assert_close(again(reference), left(reference), rtol=1e-4, atol=1e-5)

@@ -157,7 +157,7 @@ def test_in_the_end_no_component_of_use_reads_what_the_reference_never_reads():
     used = torch.from_numpy(run.explain(reference.numpy(), "predicted").strengths.max(0) > 1e-3)
     reads = run.components.factors["0.weight"].V[:, 0].abs()
     own = used[run.components.owners["0.weight"]]
-    assert own.sum() > 5
+    assert own.sum() > 3
     assert reads[own, 5].max() < 1e-6 < 0.01 < reads[own, :5].max()
 
 

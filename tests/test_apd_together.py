@@ -10,35 +10,43 @@ from torch import nn
 
 import apd
 from apd.activity import attributable, strengths, strongest
-from apd.assembly import HALVINGS, Found, assembled, fewest_of
+from apd.assembly import Found, assembled
 from apd.components import Components
+from apd.enough import HALVINGS, fewest_of, needed
 from apd.sites import Factors
 from apd.together import together
 
 
-def account(active, ranks, owner):
-    """Names and ranks that all inputs' components take."""
+def account(active, amounts, owner, power=1):
+    """Names that all inputs' components take, and their amounts to a power."""
     total = 0
     for c in set(owner):
         own = [p for p in range(len(owner)) if owner[p] == c]
-        rank = sum(ranks[p] for p in own)
-        total += sum(1 + rank for row in active if any(row[p] for p in own))
+        amount = sum(amounts[p] for p in own) ** power
+        total += sum(1 + amount for row in active if any(row[p] for p in own))
     return total
 
 
-def greedy(active, ranks):
+def greedy(active, amounts, kinds, power=1):
     """Two components at a time become one, those first that shorten the account most."""
-    owner = list(range(len(ranks)))
+    owner = list(range(len(amounts)))
     while True:
         tried = {}
         for a, b in itertools.combinations(sorted(set(owner)), 2):
             joined = [a if c == b else c for c in owner]
-            tried[a, b] = account(active, ranks, owner) - account(active, ranks, joined)
+            if kinds[a] == kinds[b]:
+                before = account(active, amounts, owner, power)
+                tried[a, b] = before - account(active, amounts, joined, power)
         best = max(tried, key=tried.get, default=None)
-        if best is None or tried[best] <= 0:
+        if best is None or tried[best] <= 1e-9:
             places = sorted(set(owner), key=owner.index)
             return [places.index(c) for c in owner]
         owner = [best[0] if c == best[1] else c for c in owner]
+
+
+def whatever(count):
+    """Any two may be one."""
+    return torch.ones(count, count, dtype=torch.bool)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -49,8 +57,22 @@ def test_parts_are_put_together_as_long_as_that_shortens_the_account(seed, share
     kind = torch.randint(4, (9,), generator=draw)
     active = causes[:, kind] & (torch.rand(97, 9, generator=draw) < share)
     ranks = torch.randint(1, 4, (9,), generator=draw)
-    found = together(active, ranks.double())
-    assert found.tolist() == greedy(active.tolist(), ranks.tolist())
+    found = together(active, ranks.double(), 1.0, whatever(9))
+    assert found.tolist() == greedy(active.tolist(), ranks.tolist(), [0] * 9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_those_of_a_kind_alone_are_put_together_and_amounts_count_to_a_power(seed):
+    draw = torch.Generator().manual_seed(seed)
+    causes = torch.rand(61, 3, generator=draw) < 0.4
+    cause = torch.randint(3, (10,), generator=draw)
+    active = causes[:, cause] & (torch.rand(61, 10, generator=draw) < 0.7)
+    squares = torch.rand(10, generator=draw).double() * 4
+    kinds = torch.randint(2, (10,), generator=draw)
+    found = together(active, squares, 0.45, kinds[:, None] == kinds)
+    expected = greedy(active.tolist(), squares.tolist(), kinds.tolist(), 0.45)
+    assert found.tolist() == expected
+    assert found.tolist() != together(active, squares, 0.45, whatever(10)).tolist()
 
 
 @pytest.mark.parametrize(("both", "one"), [(5, True), (4, False)])
@@ -60,14 +82,16 @@ def test_two_parts_are_one_where_more_than_half_of_the_inputs_use_both(both, one
     active[:both] = True
     active[both : both + 2, 0] = True
     active[both + 2 : both + 4, 1] = True
-    assert together(active, torch.ones(2).double()).tolist() == ([0, 0] if one else [0, 1])
+    assert together(active, torch.ones(2).double(), 1.0, whatever(2)).tolist() == (
+        [0, 0] if one else [0, 1]
+    )
 
 
 def test_what_no_input_uses_stays_by_itself():
     active = torch.zeros(6, 4, dtype=torch.bool)
     active[:, [1, 3]] = True
-    assert together(active, torch.ones(4).double()).tolist() == [0, 1, 2, 1]
-    assert together(active[:, :0], torch.ones(0).double()).tolist() == []
+    assert together(active, torch.ones(4).double(), 1.0, whatever(4)).tolist() == [0, 1, 2, 1]
+    assert together(active[:, :0], torch.ones(0).double(), 1.0, whatever(0)).tolist() == []
 
 
 def blocks():
@@ -139,8 +163,8 @@ def test_more_components_are_used_while_those_leave_much():
     assert lax < active <= 2
 
 
-@pytest.mark.parametrize("inexact", [0.3, 0.03, 1e-3])
-def test_of_a_weight_inputs_use_the_fewest_parts_that_explain_the_outputs(inexact):
+@pytest.mark.parametrize("share", [0.3, 0.03, 1e-3])
+def test_of_a_weight_inputs_use_the_fewest_parts_that_explain_the_outputs(share):
     """The error falls with every part that is used, and what training ended with is too many."""
     module = Formula(lambda net, x: x @ net.W.T, W=torch.diag(2.0 ** -torch.arange(6).double()))
     own = torch.eye(6).double()[:, None]
@@ -148,14 +172,38 @@ def test_of_a_weight_inputs_use_the_fewest_parts_that_explain_the_outputs(inexac
     x = numbers(9)(300, 6)
     target = apd.Target.of(module, x[:4])
     found = strengths(target, parts, x)
-    k = fewest_of(target, parts, x, found, 6.0, inexact, apd.Config())
+    allowed = share * float(target(x).square().mean())
+    k = fewest_of(target, parts, x, found, 6.0, allowed, apd.Config())
 
     def left(active: float) -> float:
         alone = (x * strongest(found, active)) @ module.W.detach().T
-        return float((alone - target(x)).square().mean() / target(x).square().mean())
+        return float((alone - target(x)).square().mean())
 
-    assert left(k) <= inexact < left(k - 6 / 2**HALVINGS)
-    assert fewest_of(target, parts, x, found, k / 2, inexact, apd.Config()) == k / 2
+    assert left(k) <= allowed < left(k - 6 / 2**HALVINGS)
+    assert fewest_of(target, parts, x, found, k / 2, allowed, apd.Config()) == k / 2
+    used = needed(target, parts, x, found, 6.0, allowed, apd.Config())
+    assert torch.equal(used, strongest(found, k))
+
+
+@pytest.mark.parametrize(
+    ("on", "weak", "every"), [(0.4, 0.03, True), (0.6, 0.03, False), (0.4, 0.003, False)]
+)
+def test_where_few_parts_have_an_effect_and_hardly_more_than_are_needed_it_is_those(
+    on, weak, every
+):
+    """Of what an input has, most is strong, or most is so weak that no part is needed for it."""
+    draw = torch.Generator().manual_seed(3)
+    own = torch.eye(8).double()
+    module = Formula(lambda net, x: x @ net.W.T, W=own)
+    parts = Components.of({"W": Factors(own[:, None], own[:, None])})
+    strong = torch.rand(400, 8, generator=draw) < (0.8 if weak > 0.01 else 0.3)
+    x = torch.where(strong, 1.0, weak).double() * (torch.rand(400, 8, generator=draw) < on)
+    target = apd.Target.of(module, x[:4])
+    found = strengths(target, parts, x)
+    allowed = 0.003 * float(x.square().mean())
+    used = needed(target, parts, x, found, 8.0, allowed, apd.Config())
+    assert torch.equal(used, x > 0) == every
+    assert used.sum() <= (x > 0).sum()
 
 
 def test_every_weight_is_decomposed_as_if_it_were_alone():

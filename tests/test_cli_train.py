@@ -187,7 +187,7 @@ def test_components_that_leave_out_little_are_not_complained_about(monkeypatch, 
 
 
 def test_the_embedded_example_and_what_it_refuses_to_overwrite(tmp_path, here):
-    code, out, err = here("train", "--steps", "5", "--out", "run")
+    code, out, err = here("train", "--steps", "5", "--components", "9", "--out", "run")
     assert (code, err) == (0, "")
     assert "embedded example" in out
     assert "apd score inputs.npz" in out

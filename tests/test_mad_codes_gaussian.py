@@ -263,7 +263,7 @@ def test_coordinates_that_never_varied_cost_bits_once_they_do(data, columns):
     z[:, columns] = 1.5
     odd = z.copy()
     odd[:, 2] += 1
-    code, wide = GaussianCode.fit(z, predicted), WideCode.fit(z)
+    code, wide = GaussianCode.fit(z, predicted), WideCode.fit(z, 0.0)
     assert np.isfinite(code.bits(z, predicted)[0]).all()
     assert (code.bits(odd, predicted)[0] > code.bits(z, predicted)[0]).all()
     assert np.isfinite(wide.bits(z)).all()
@@ -307,7 +307,7 @@ def test_rounding_of_equal_numbers_is_no_variance():
     assert (z.mean(0) != z[0]).any()
     odd = z[:1] + 1e-3
     cost = 0.5 * D * 1e-6 / math.log(2)
-    assert 0.5 * cost < WideCode.fit(z).lengths(odd)[0] < 1.1 * cost
+    assert 0.5 * cost < WideCode.fit(z, 0.0).lengths(odd)[0] < 1.1 * cost
     for scales in (own_scales, common_scale):
         code = GaussianCode.fit(z, Predicted.alike(30), scales)
         assert 0.5 * cost < code.lengths(odd, Predicted.alike(1))[0][0] < 1.1 * cost
@@ -318,7 +318,7 @@ def test_rounding_of_equal_numbers_is_no_variance():
 def test_more_coordinates_than_rows_can_be_coded():
     rng = np.random.default_rng(3)
     z, predicted = rng.normal(size=(20, 30)), Predicted.alike(20)
-    code, wide = GaussianCode.fit(z, predicted), WideCode.fit(z)
+    code, wide = GaussianCode.fit(z, predicted), WideCode.fit(z, 0.0)
     assert np.isfinite(code.bits(z, predicted)[0]).all()
     assert (code.bits(z + 10, predicted)[0] > code.bits(z, predicted)[0]).all()
     np.testing.assert_allclose(wide.bits(z), code.bits(z, predicted)[0], rtol=1e-8)
@@ -331,7 +331,7 @@ def test_more_coordinates_than_rows_can_be_coded():
 def test_with_directions_for_all_coordinates_a_wide_code_is_the_full_one(data, columns):
     z = data[0][:, :columns]
     together = Predicted.alike(N)
-    full, wide = GaussianCode.fit(z, together), WideCode.fit(z)
+    full, wide = GaussianCode.fit(z, together), WideCode.fit(z, 0.0)
     assert wide.directions.shape == (columns, columns - 1)
     assert math.isclose(wide.typical, full.typical[0], rel_tol=1e-8)
     for x in (z, 10 * z + 3):
@@ -344,7 +344,7 @@ def test_a_wide_code_is_that_of_a_covariance_isotropic_outside_its_directions(
 ):
     z = data[0]
     monkeypatch.setattr("mad.codes.wide.MOST_DIRECTIONS", kept)
-    wide, slow = WideCode.fit(z), oracles.IsotropicGaussian(z, kept)
+    wide, slow = WideCode.fit(z, 0.0), oracles.IsotropicGaussian(z, kept)
     assert wide.directions.shape == (D, kept)
     fresh = np.random.default_rng(1).normal(size=(9, D)) * 5
     np.testing.assert_allclose(wide.lengths(fresh), [slow.length(row, 0, 1) for row in fresh])
@@ -357,7 +357,7 @@ def test_a_wide_code_is_that_of_a_covariance_isotropic_outside_its_directions(
 
 def test_wide_codes_of_wide_outputs_are_small():
     z = np.random.default_rng(0).normal(size=(50, 300))
-    wide = WideCode.fit(z)
+    wide = WideCode.fit(z, 0.0)
     assert wide.directions.shape == (300, 64)
     assert (wide.bits(z + 3) > wide.bits(z)).all()
 
@@ -370,7 +370,7 @@ def test_directions_that_stand_out_are_found_among_many_coordinates(monkeypatch,
     z += 0.1 * rng.normal(size=z.shape)
     z[:, 17] = 3
     monkeypatch.setattr("mad.codes.wide.MOST_DIRECTIONS", 4)
-    wide, slow = WideCode.fit(z), oracles.IsotropicGaussian(z, 4)
+    wide, slow = WideCode.fit(z, 0.0), oracles.IsotropicGaussian(z, 4)
     fresh = rng.normal(size=(9, 120))
     np.testing.assert_allclose(wide.lengths(fresh), [slow.length(row, 0, 1) for row in fresh])
 
@@ -387,7 +387,7 @@ def test_the_share_of_the_identity_is_that_of_scikit_learn(n, columns):
 def test_fitting_a_wide_code_forms_nothing_of_all_pairs_of_coordinates():
     z = np.random.default_rng(0).normal(size=(30, 6_000))
     tracemalloc.start()
-    WideCode.fit(z)
+    WideCode.fit(z, 0.0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < z.shape[1] ** 2 * z.itemsize / 4
@@ -397,7 +397,7 @@ def test_fitting_a_wide_code_forms_nothing_of_all_pairs_of_coordinates():
 def test_coordinates_that_go_together_exactly_have_a_code(columns):
     """Shrinkage is none where all rows are one or the other of two, and its covariance singular."""
     z = np.tile(np.outer([1.0, -1.0], columns), (50, 1))
-    wide, gaussian = WideCode.fit(z), GaussianCode.fit(z, Predicted.alike(100))
+    wide, gaussian = WideCode.fit(z, 0.0), GaussianCode.fit(z, Predicted.alike(100))
     apart = z[:1] + np.eye(len(columns))
     for bits in (wide.bits, lambda rows: gaussian.bits(rows, Predicted.alike(len(rows)))[0]):
         assert (bits(z) < 5).all()

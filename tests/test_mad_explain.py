@@ -18,8 +18,8 @@ from mad.explain import NEIGHBOURS, reasons
 
 
 @pytest.fixture(scope="module")
-def fitted(small_run):
-    run, x = small_run
+def fitted(loose_run):
+    run, x = loose_run
     return mad.Detector.fit(run, x.numpy())
 
 
@@ -29,10 +29,10 @@ def x() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def case(small_run, x):
+def case(loose_run, x):
     """The target and the components as explicit weights, and the inputs."""
     found = make_problem("mlp-1")
-    return dataclasses.replace(found, components=small_run[0].components, x=torch.from_numpy(x))
+    return dataclasses.replace(found, components=loose_run[0].components, x=torch.from_numpy(x))
 
 
 @pytest.fixture(scope="module", params=range(6))
@@ -54,9 +54,9 @@ def test_it_holds_what_the_result_explains(fitted, x, index, found):
 
 
 def test_quantiles_are_counts_among_profiled_inputs_predicted_alike(
-    small_run, fitted, x, index, found
+    loose_run, fitted, x, index, found
 ):
-    own, others = (small_run[0].explain(rows, "predicted") for rows in (x, fitted.profiled))
+    own, others = (loose_run[0].explain(rows, "predicted") for rows in (x, fitted.profiled))
     predicted, predictions = own[0][index].argmax(), others[0].argmax(1)
     alike = [n for n, other in enumerate(predictions) if other == predicted]
     assert found.compared == len(alike) < len(fitted.profiled)
@@ -84,12 +84,12 @@ def test_a_class_the_profile_has_not_is_compared_with_all(fitted, x):
 
 
 def test_neighbours_are_nearest_in_the_precision_of_the_attributions(
-    small_run, fitted, x, index, found
+    loose_run, fitted, x, index, found
 ):
     code = fitted.profile.scores["attribution_bits"].code
     precision = code.precision[code.kind[found.explanation.prediction]]
-    outputs, others, strengths, _ = small_run[0].explain(fitted.profiled, "predicted")
-    own = small_run[0].explain(x, "predicted")[1][index]
+    outputs, others, strengths, _ = loose_run[0].explain(fitted.profiled, "predicted")
+    own = loose_run[0].explain(x, "predicted")[1][index]
     named = [part.component for part in found.components]
     assert 0 < len(named) < len(own)
     distances = []
@@ -125,8 +125,8 @@ def test_without_a_component_all_others_and_the_residual_stay(case, index, found
     assert not np.allclose(found.outputs_without, found.outputs, atol=1e-3)
 
 
-def test_a_component_that_is_not_there_cannot_be_left_out(small_run, x):
-    run = small_run[0]
+def test_a_component_that_is_not_there_cannot_be_left_out(loose_run, x):
+    run = loose_run[0]
     with pytest.raises(apd.ComponentError, match=f"no component {run.components.count}"):
         run.outputs_without(x, [1, run.components.count])
 
@@ -146,11 +146,11 @@ def test_the_residual_matters_to_most_inputs(fitted, x):
 
 
 @pytest.mark.parametrize("output", ["all", 2])
-def test_another_output_can_be_explained_so_too(small_run, fitted, x, output):
+def test_another_output_can_be_explained_so_too(loose_run, fitted, x, output):
     detector = fitted.explaining(output)
     found = detector.explain(x, 3)
     assert found.explanation == detector.score(x).explain(3)
-    own = small_run[0].explain(x, output)[1][3]
+    own = loose_run[0].explain(x, output)[1][3]
     for part in found.components:
         assert part.attribution == pytest.approx(own[part.component])
 

@@ -284,3 +284,20 @@ def test_output_and_residual_bits_code_what_is_left_unexplained(
     assert np.array_equal(score.bits(elsewhere).total, usual)
     odd = replaced(fresh, **{part: getattr(fresh, part) + shift})
     assert (score.bits(odd).total > 10 * usual.max()).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"), [(OutputBits, "masked"), (ResidualBits, "without_residual")]
+)
+def test_where_nothing_is_left_rounding_is_no_surprise_and_a_hundredth_is(
+    reference, fresh, kind, part
+):
+    rng = np.random.default_rng(6)
+
+    def exact(e, lost=0.0):
+        rounding = 1e-7 * rng.normal(size=e.outputs.shape) * np.abs(e.outputs).max()
+        return replaced(e, **{part: e.outputs * (1 - lost) + rounding})
+
+    score = kind.fit(exact(reference), RANKS)
+    assert score.bits(exact(fresh)).total.max() < 0.01
+    assert score.bits(exact(fresh, lost=0.01)).total.min() > 100

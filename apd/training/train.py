@@ -22,7 +22,7 @@ from apd.training.objectives import OBJECTIVES, Objective
 from apd.training.optimiser import descend
 from apd.training.reproduction import reproduction
 from apd.training.scales import Scales, scales_of
-from apd.training.settling import set_apart, settle
+from apd.training.settling import settle
 from apd.training.sparsity import Phase, phase_of
 from apd.training.state import Training, refuse_lost, start_over, try_slower
 
@@ -100,9 +100,6 @@ def train(
             refuse_lost(target, training.components)
         yield record
     refuse_lost(target, training.components)
-    with torch.no_grad(), unfilled():
-        found = exercise.moments(target, reference, generator_of(config, config.steps))
-        set_apart(training.components, target, scales.mechanisms, exercise.read(target, found))
 
 
 def advance(

@@ -87,16 +87,17 @@ def varying(
 
 
 def own_scales(
-    deviations: Float[np.ndarray, "n D"], least: float = SMALLEST_SCALE
+    deviations: Float[np.ndarray, "n D"], least: float = SMALLEST_SCALE, smallest: float = 0.0
 ) -> tuple[Float[np.ndarray, "D"], Float[np.ndarray, "D"]]:
     """Every coordinate's root mean square, and the variance it lacks of 1 in units of it.
 
-    A coordinate that hardly varies is taken to vary by `least` times what an average one does, and
-    lacks what it does not; where none varies, by 1. All lack `SMALLEST_SCALE` squared at least, as
-    where coordinates go together exactly something is to vary.
+    A coordinate that hardly varies is taken to vary by `least` times what an average one does, or
+    by `smallest`, and lacks what it does not; where all that is nothing, by 1. All lack
+    `SMALLEST_SCALE` squared at least, as where coordinates go together exactly something is to
+    vary.
     """
     spread = np.sqrt(np.mean(deviations**2, axis=0))
-    floor = least * np.sqrt(np.mean(spread**2))
+    floor = max(least * np.sqrt(np.mean(spread**2)), smallest)
     scale = np.maximum(spread, floor if floor > 0 else 1.0)
     return scale, np.maximum(1 - (spread / scale) ** 2, SMALLEST_SCALE**2)
 

@@ -37,16 +37,22 @@ class WideCode:
     typical: Float[np.ndarray, ""]
 
     @classmethod
-    def fit(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
-        """Fit the code to reference vectors, and its typical length to held-out folds of them."""
-        lengths = [cls._of(z[rows]).lengths(z[others]) for rows, others in folds(len(z))]
-        return replace(cls._of(z), typical=np.asarray(np.median(np.concatenate(lengths))))
+    def fit(cls, z: Float[np.ndarray, "n D"], smallest: float) -> WideCode:
+        """Fit the code to reference vectors, and its typical length to held-out folds of them.
+
+        Args:
+            z: the vectors.
+            smallest: by what every coordinate is taken to vary at least.
+        """
+        lengths = [cls._of(z[rows], smallest).lengths(z[others]) for rows, others in folds(len(z))]
+        typical = np.asarray(np.median(np.concatenate(lengths)))
+        return replace(cls._of(z, smallest), typical=typical)
 
     @classmethod
-    def _of(cls, z: Float[np.ndarray, "n D"]) -> WideCode:
+    def _of(cls, z: Float[np.ndarray, "n D"], smallest: float) -> WideCode:
         mean = z.mean(0)
         apart = varying(z - mean, z)
-        scale, lacking = own_scales(apart)
+        scale, lacking = own_scales(apart, smallest=smallest)
         vectors, variances, others = widest(apart / scale, lacking, MOST_DIRECTIONS)
         less = np.maximum(1 / others - 1 / variances, 0)
         directions = vectors * np.sqrt(less) / scale[:, None]

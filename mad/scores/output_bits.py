@@ -21,7 +21,7 @@ class OutputBits(Score):
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> OutputBits:
         """Fit the code to what the reference's active components leave unexplained."""
-        return cls(WideCode.fit(unexplained(reference)))
+        return cls(WideCode.fit(unexplained(reference), reference.smallest_loss))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""

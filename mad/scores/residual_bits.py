@@ -24,7 +24,7 @@ class ResidualBits(Score):
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> ResidualBits:
         """Fit the code to what the residual contributes on the reference."""
-        return cls(WideCode.fit(owned_by_none(reference)))
+        return cls(WideCode.fit(owned_by_none(reference), reference.smallest_loss))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
