@@ -58,18 +58,19 @@ def simplest(
     on = strongest(strengths(target, parts, some), trained.active)
     aim = config.exactness * without(target, some, config)
     allowed = max(aim, min(loss_on(target, parts, some, on, config), LAX * aim))
-    best, least = trained, WORTH * account(target, some, trained, allowed, config)
+    best, (least, _) = trained, account(target, some, trained, allowed, config)
+    least *= WORTH
     for own in rows_and_columns(target, some, trained.factors, config):
-        length = account(target, some, own, allowed, config)
+        length, few = account(target, some, own, allowed, config)
         if length < least:
-            best, least = own, length
+            best, least = own._replace(active=few), length
     return best
 
 
 def account(
     target: Target, x: Shaped[Tensor, "n *shape"], own: Found, allowed: float, config: Config
-) -> float:
-    """Names that the parts of an input take on average; infinite where they do not explain enough.
+) -> tuple[float, float]:
+    """Names that the parts of an input take on average, and how few parts that are.
 
     Args:
         target: the network, with one weight alone.
@@ -77,15 +78,19 @@ def account(
         own: the parts.
         allowed: what may be left of the loss of the outputs.
         config: the settings.
+
+    Returns:
+        Infinite names where the parts do not explain enough.
     """
     parts = living(target, own)
     found = strengths(target, parts, x)
     if loss_on(target, parts, x, strongest(found, own.active), config) > allowed:
-        return math.inf
+        return math.inf, own.active
     few = fewest_of(target, parts, x, found, own.active, allowed, config)
     used = strongest(found, few)
     sizes = losses.complexity(losses.sizes(parts), config.schatten_p)
-    return float(used.to(sizes).mean(0) @ (1 + sizes / typical_size(target) ** config.schatten_p))
+    names = used.to(sizes).mean(0) @ (1 + sizes / typical_size(target) ** config.schatten_p)
+    return float(names), few
 
 
 def rows_and_columns(

@@ -27,7 +27,7 @@ def clean() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def odd() -> np.ndarray:
-    return 20 * numbers(162)(80, 5).numpy()
+    return 6 * numbers(162)(80, 5).numpy()
 
 
 def refusal(check, *arguments, **settings) -> str:
