@@ -33,6 +33,7 @@ from apd.training import losses
 from apd.training.exercise import LARGEST
 from apd.training.scales import typical_sizes
 from apd.training.settling import merge
+from apd.training.state import COMPONENTS
 
 ONE_LINE = 1 - 1e-6
 WORTH = 0.98
@@ -50,7 +51,7 @@ def simplest(
     Args:
         target: the network, with one weight alone.
         x: inputs; no more than `ROWS` are looked at.
-        trained: what training found, zero parts and all: there may be no more than so many.
+        trained: what training found, zero parts and all.
         config: the settings.
     """
     some = spread_over(x, ROWS)
@@ -98,24 +99,25 @@ def rows_and_columns(
 ) -> Iterator[Found]:
     """The rows of a target's only weight, and its columns, those on one line put together.
 
-    Not of a weight of a side of more than `LARGEST`, nor where more parts are left than `slots`.
+    Not of a weight of a side of more than `LARGEST`, nor where more parts are left than training
+    looks for: as many as `slots`, or as ever without being told.
 
     Args:
         target: the network, with one weight alone.
         x: inputs that say which are used together.
-        slots: parts of the shape to give them, the last of which are zero then.
+        slots: parts of the shape to give them; the last are zero then, if there are more.
         config: the settings.
     """
     ((name, site),) = target.sites.items()
-    weight = target.weight(name)
+    weight, most = target.weight(name), max(len(slots.U), *COMPONENTS)
     if max(site.shape) > LARGEST:
         return
     for single in (rows(weight), columns(weight)):
         parts = Components.of({name: single}).living().components
         alike = on_one_line(parts.factors[name])
-        if len(alike.int().argmax(1).unique()) <= len(slots.U):
+        if len(alike.int().argmax(1).unique()) <= most:
             parts = put_together(target, parts, alike, x, config)
-        if parts.count <= len(slots.U):
+        if parts.count <= most:
             factors = Factors(*map(with_zeros, parts.factors[name], slots))
             yield Found(factors, per_input(strengths(target, parts, x) > 0))
 
@@ -166,9 +168,9 @@ def on_one_line(parts: Factors) -> Bool[Tensor, "P P"]:
 
 
 def with_zeros(vectors: Float[Tensor, "P 1 d"], slots: Float[Tensor, "C m d"]) -> Tensor:
-    """The vectors of parts of rank one, and zeros, in the shape of others."""
+    """The vectors of parts of rank one in the shape of others, and zeros up to as many."""
     count, rank, _ = slots.shape
-    return F.pad(vectors, (0, 0, 0, rank - 1, 0, count - len(vectors)))
+    return F.pad(vectors, (0, 0, 0, rank - 1, 0, max(0, count - len(vectors))))
 
 
 def living(target: Target, own: Found) -> Components:

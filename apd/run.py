@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
 
 import numpy as np
@@ -135,12 +136,16 @@ class Run(Saved):
                 masked_outputs(self.target, living.components, self.target.prepare(x), pairs)
             )
 
-    def outputs_without_residual(
-        self, x: Shaped[np.ndarray, "n *shape"]
+    def outputs_on(
+        self, x: Shaped[np.ndarray, "n *shape"], components: Iterable[int]
     ) -> Float[np.ndarray, "n d"]:
-        """The outputs of sum_c P_c: what the target computes without what no component owns."""
+        """The outputs on some components alone, the same for all: weights sum P_c over those.
+
+        Raises:
+            ComponentError: one of them is not there.
+        """
         with self.threads(len(x)):
-            return as_array(self.without_residual(self.target.prepare(x)))
+            return as_array(self.target_on(components)(self.target.prepare(x)))
 
     def outputs_without(
         self, x: Shaped[np.ndarray, "n *shape"], components: Iterable[int]
@@ -186,10 +191,20 @@ class Run(Saved):
         """The components that are worked with; the others contribute nothing."""
         return self.components.living()
 
+    def target_on(self, components: Iterable[int]) -> Target:
+        """The target with the sum of some components for weights; kept once it is made.
+
+        Raises:
+            ComponentError: one of them is not there.
+        """
+        chosen = frozenset(map(index, components))
+        if chosen not in self._targets:
+            self._targets[chosen] = self.target.with_weights(sum_of(self.components, chosen))
+        return self._targets[chosen]
+
     @cached_property
-    def without_residual(self) -> Target:
-        """The target with every site's weight replaced by the sum of its components."""
-        return self.target.with_weights(self.components.sum())
+    def _targets(self) -> dict[frozenset[int], Target]:
+        return {}
 
     def save(self, directory: Path | str) -> None:
         """Write the run as a directory of safetensors and JSON.

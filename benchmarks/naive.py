@@ -9,7 +9,7 @@ step. The losses are those of the package: the same numbers, the long way round.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,13 +192,15 @@ class NaiveRun(Run):
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The outputs on the components of a mask."""
-        return self.outputs_on(x, torch.from_numpy(mask).to(self.target.device))
+        return self.outputs_of(x, torch.from_numpy(mask).to(self.target.device))
 
-    def outputs_without_residual(self, x: np.ndarray) -> np.ndarray:
-        """The outputs on all components."""
-        return self.outputs_on(x, None)
+    def outputs_on(self, x: np.ndarray, components: Iterable[int]) -> np.ndarray:
+        """The outputs on some components, the same for all inputs."""
+        mask = np.zeros((len(x), self.components.count), dtype=np.bool_)
+        mask[:, list(components)] = True
+        return self.masked_outputs(x, mask)
 
-    def outputs_on(self, x: np.ndarray, mask: Tensor | None) -> np.ndarray:
+    def outputs_of(self, x: np.ndarray, mask: Tensor) -> np.ndarray:
         inputs = self.target.prepare(x)
         with torch.no_grad():
             outputs, _ = components_outputs(self.network, self.components.factors, inputs, mask)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -69,10 +69,10 @@ class Decomposition(Protocol):
         """The outputs when each input is run on the components its mask names alone."""
         ...
 
-    def outputs_without_residual(
-        self, x: Shaped[np.ndarray, "n *shape"]
+    def outputs_on(
+        self, x: Shaped[np.ndarray, "n *shape"], components: Iterable[int]
     ) -> Float[np.ndarray, "n d"]:
-        """The outputs of all components together, without the residual."""
+        """The outputs of some components together, without the others and the residual."""
         ...
 
     def outputs_without(

@@ -86,7 +86,7 @@ class Detector(Scorer):
                 f"{FEWEST_CALIBRATION} are needed"
             )
         nothing = kind(np.zeros(0), np.zeros(0, dtype=np.int64))
-        profile = Profile(np.zeros(()), {})
+        profile = Profile(np.zeros(()), np.zeros(0, dtype=np.bool_), {})
         return cls(decomposition, explain, x[first], x[second], profile, nothing)._fitted()
 
     def __repr__(self) -> str:

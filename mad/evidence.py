@@ -14,7 +14,6 @@ from mad.decomposition import Decomposition
 from mad.predicted import Predicted
 
 MOST_EFFECTS = 512
-SMALLEST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +28,7 @@ class Evidence:
         strengths: by which components are active.
         active: which components are: those of at least the profile's strength.
         masked: the outputs when only the active components run.
-        without_residual: the outputs of all components together.
+        on_trusted: the outputs of all trusted components together.
         input_effects: what came in through the coordinates of an input, in units of the explained
             output; those of consecutive coordinates together where there are over `MOST_EFFECTS`.
     """
@@ -40,7 +39,7 @@ class Evidence:
     strengths: Float[np.ndarray, "n C"]
     active: Bool[np.ndarray, "n C"]
     masked: Float[np.ndarray, "n d"]
-    without_residual: Float[np.ndarray, "n d"]
+    on_trusted: Float[np.ndarray, "n d"]
     input_effects: Float[np.ndarray, "n q"]
 
     @cached_property
@@ -63,12 +62,9 @@ class Evidence:
         return float(error / max(self.outputs.var(0).mean(), np.finfo(error.dtype).tiny))
 
     @property
-    def smallest_loss(self) -> float:
-        """By what lost outputs are taken to vary at least, which where none are is by rounding.
-
-        A share of the outputs' root mean square.
-        """
-        return float(SMALLEST_SHARE * np.sqrt(np.square(self.outputs, dtype=np.float64).mean()))
+    def scale(self) -> float:
+        """The outputs' root mean square."""
+        return float(np.sqrt(np.square(self.outputs, dtype=np.float64).mean()))
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""
@@ -80,6 +76,7 @@ def gather(
     x: Shaped[np.ndarray, "n *shape"],
     explain: str | int,
     threshold: float,
+    trusted: Bool[np.ndarray, "C"],
 ) -> Evidence:
     """Run a block of inputs through a decomposition.
 
@@ -88,6 +85,7 @@ def gather(
         x: inputs.
         explain: which output the attributions are about.
         threshold: the strength from which a component counts as active.
+        trusted: which components trusted inputs use.
     """
     outputs, attributions, strengths, effects = decomposition.explain(x, explain)
     active = strengths >= threshold
@@ -98,7 +96,7 @@ def gather(
         strengths=strengths,
         active=active,
         masked=decomposition.masked_outputs(x, active),
-        without_residual=decomposition.outputs_without_residual(x),
+        on_trusted=decomposition.outputs_on(x, np.flatnonzero(trusted).tolist()),
         input_effects=together(effects, MOST_EFFECTS),
     )
 
@@ -116,11 +114,12 @@ def gather_all(
     x: Shaped[np.ndarray, "n *shape"],
     explain: str | int,
     threshold: float,
+    trusted: Bool[np.ndarray, "C"],
 ) -> Evidence:
     """The same of any number of inputs, block by block; all of it is in memory in the end."""
     return concatenate(
         [
-            gather(decomposition, block, explain, threshold).rows(slice(own))
+            gather(decomposition, block, explain, threshold, trusted).rows(slice(own))
             for own, block in blocks([x], decomposition.rows_at_once)
         ]
     )

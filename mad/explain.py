@@ -78,8 +78,8 @@ class Reasons:
         outputs: the network's outputs.
         outputs_without: the outputs without all named components.
         prediction_without: the index of the largest of these.
-        residual_share: ||f(x) - f(x; all components)|| / ||f(x)||: how much of the outputs comes
-            from weights that no component owns.
+        residual_share: ||f(x) - f(x; all trusted components)|| / ||f(x)||: how much of the outputs
+            comes from weights that trusted inputs do not use.
     """
 
     explanation: Explanation
@@ -181,6 +181,6 @@ def outputs_without(
 
 
 def residual_share(own: Evidence) -> float:
-    """||f(x) - f(x; all components)|| / ||f(x)|| of one input."""
-    contributed = np.linalg.norm(own.outputs[0] - own.without_residual[0])
+    """||f(x) - f(x; all trusted components)|| / ||f(x)|| of one input."""
+    contributed = np.linalg.norm(own.outputs[0] - own.on_trusted[0])
     return float(contributed / max(np.linalg.norm(own.outputs[0]), np.finfo(np.float64).tiny))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from mad.blocks import blocks
 from mad.checks import check_in_range
@@ -41,10 +41,12 @@ class Profile:
 
     Attributes:
         threshold: the strength from which a component counts as active.
+        trusted: which components are trusted: those that some input of the reference uses.
         scores: every term, fitted.
     """
 
     threshold: Float[np.ndarray, ""]
+    trusted: Bool[np.ndarray, "C"]
     scores: dict[str, Score]
 
     @classmethod
@@ -66,16 +68,20 @@ class Profile:
         Raises:
             ReferenceError: some inputs take the network out of the range of its numbers.
         """
-        strengths = [
-            decomposition.explain(x, explain)[2][:own]
-            for own, x in blocks([reference], decomposition.rows_at_once)
-        ]
-        threshold = strength_threshold(np.concatenate(strengths), decomposition.active)
-        evidence = gather_all(decomposition, reference, explain, threshold)
+        strengths = np.concatenate(
+            [
+                decomposition.explain(x, explain)[2][:own]
+                for own, x in blocks([reference], decomposition.rows_at_once)
+            ]
+        )
+        threshold = strength_threshold(strengths, decomposition.active)
+        trusted = np.asarray((strengths >= threshold).any(0))
+        evidence = gather_all(decomposition, reference, explain, threshold, trusted)
         check_in_range(evidence.finite)
         ranks = decomposition.ranks
         return cls(
             np.asarray(threshold),
+            trusted,
             {name: score.fit(evidence, ranks) for name, score in SCORES.items()},
         )
 
@@ -89,7 +95,8 @@ class Profile:
             x: finite inputs.
             explain: which output the attributions are about, as fitted.
         """
-        return self.account_of(gather(decomposition, x, explain, float(self.threshold)))
+        threshold = float(self.threshold)
+        return self.account_of(gather(decomposition, x, explain, threshold, self.trusted))
 
     def account_of(self, evidence: Evidence) -> Account:
         """Score the evidence of a block of inputs."""

@@ -100,8 +100,8 @@ class Scorer:
 
     def evidence(self, x: Shaped[np.ndarray, "n *shape"]) -> Evidence:
         """Everything the scores look at, of finite inputs."""
-        threshold = float(self.profile.threshold)
-        return gather_all(self.decomposition, x, self.explains, threshold)
+        threshold, trusted = float(self.profile.threshold), self.profile.trusted
+        return gather_all(self.decomposition, x, self.explains, threshold, trusted)
 
     def _score(self, block: Shaped[np.ndarray, "rows *shape"], own: int) -> Result:
         """Score the first `own` rows of a block of the decomposition's size.

@@ -27,7 +27,7 @@ from mad.scores import SCORES
 
 FILE = "detector.safetensors"
 FORMAT = "mad detector"
-FORMAT_VERSION = "8"
+FORMAT_VERSION = "9"
 LOADERS = "mad.decompositions"
 
 Arrays = dict[str, NDArray[Any]]
@@ -59,6 +59,7 @@ def write(directory: Path, detector: Scorer) -> None:
         "calibrated": detector.calibrated,
         "accepted": np.asarray(detector.accepted),
         "threshold": detector.profile.threshold,
+        "trusted": detector.profile.trusted,
     }
     for name, part in {"calibration": detector.calibration, **detector.profile.scores}.items():
         arrays |= {f"{name}/{key}": array for key, array in pack(part).items()}
@@ -108,6 +109,7 @@ def read(directory: Path) -> dict[str, Any]:
             "calibrated": arrays["calibrated"],
             "profile": Profile(
                 arrays["threshold"],
+                arrays["trusted"],
                 {name: unpack(kind, arrays, f"{name}/") for name, kind in SCORES.items()},
             ),
             "calibration": unpack(CALIBRATIONS[metadata["calibration"]], arrays, "calibration/"),

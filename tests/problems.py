@@ -300,6 +300,6 @@ def random_evidence(n: int, seed: int, count: int = 7, d: int = 4) -> Evidence:
         strengths=strengths,
         active=strengths > 1 - np.linspace(0, 0.9, count),
         masked=outputs + 0.1 * rng.normal(size=(n, d)),
-        without_residual=outputs + 0.01 * rng.normal(size=(n, d)),
+        on_trusted=outputs + 0.3 * rng.normal(size=(n, d)),
         input_effects=centres[prediction, :3] @ fixed.normal(size=(3, 5)) + rng.normal(size=(n, 5)),
     )

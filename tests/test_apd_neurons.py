@@ -108,9 +108,14 @@ def test_rows_and_columns_add_up_to_the_weight_whatever_its_kind(problem):
             torch.testing.assert_close(sum(weights(alone, own)), alone.weight(site))
 
 
-def test_more_lines_than_slots_or_than_are_looked_at_are_not_tried(monkeypatch):
+def test_more_lines_than_training_looks_for_or_a_larger_weight_are_not_tried(monkeypatch):
     target, x = gated()
     alone = target.alone("0.weight")
+    few = [
+        len(weights(alone, o)) for o in rows_and_columns(alone, x, slots(alone, 1), apd.Config())
+    ]
+    assert few == [2, 3]
+    monkeypatch.setattr("apd.neurons.COMPONENTS", (1, 1))
     counts = {
         most: [len(weights(alone, own)) for own in rows_and_columns(alone, x, left, apd.Config())]
         for most in (3, 2, 1)

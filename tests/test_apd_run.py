@@ -200,16 +200,24 @@ def test_components_that_are_zero_contribute_nothing_and_the_others_as_ever(name
     close(run.masked_outputs(x, mask.numpy()), oracles.masked_outputs(problem, mask))
 
 
-def test_outputs_without_residual_are_those_of_all_components(case):
+@pytest.mark.parametrize("left_out", [(), (2, 5), tuple(range(11))])
+def test_outputs_on_components_are_those_of_a_mask_that_all_inputs_share(case, left_out):
     run, seen, _ = case
-    every = torch.ones(9, run.components.count, dtype=torch.bool)
-    close(run.outputs_without_residual(seen.x.numpy()), oracles.masked_outputs(seen, every))
-    assert (
-        np.abs(
-            run.explain(seen.x.numpy(), 0)[0] - run.outputs_without_residual(seen.x.numpy())
-        ).max()
-        > 1e-3
-    )
+    mask = torch.ones(9, run.components.count, dtype=torch.bool)
+    mask[:, list(left_out)] = False
+    kept = np.flatnonzero(mask[0]).tolist()
+    for _ in range(2):
+        found = run.outputs_on(seen.x.numpy(), kept)
+        close(found, oracles.masked_outputs(seen, mask))
+    assert np.abs(run.explain(seen.x.numpy(), 0)[0] - found).max() > 1e-3
+    everything = run.outputs_on(seen.x.numpy(), range(run.components.count))
+    assert np.array_equal(found, everything) == (left_out == ())
+
+
+def test_outputs_on_components_that_are_not_there_are_refused(case):
+    run, seen, _ = case
+    with pytest.raises(apd.ComponentError, match=f"no component {run.components.count}"):
+        run.outputs_on(seen.x.numpy(), [1, run.components.count])
 
 
 def test_a_run_says_what_it_is(case):

@@ -68,7 +68,7 @@ def test_a_run_read_back_answers_the_same(small_run, saved, output):
     read, x = apd.load(saved), x[:9].numpy()
     for a, b in zip(run.explain(x, output), read.explain(x, output), strict=True):
         assert np.array_equal(a, b)
-    assert np.array_equal(run.outputs_without_residual(x), read.outputs_without_residual(x))
+    assert np.array_equal(run.outputs_on(x, [1, 3]), read.outputs_on(x, [1, 3]))
 
 
 @pytest.mark.parametrize("name", ["tms-1", "matmul-1", "positions-1", "partial-1"])

@@ -152,13 +152,14 @@ def test_a_stage_is_direct_where_one_call_s_result_is_all_there_is():
     assert [place.direct for place in skipping] == [False, False, False, False]
 
 
+@pytest.mark.parametrize("own", [(4,), ()])
 @pytest.mark.parametrize("values", [3, 5, 8])
-def test_squared_norms_are_those_of_the_values_however_many(values):
+def test_squared_norms_are_those_of_the_values_however_many(values, own):
     draw = numbers(86)
-    t, matrix = draw(4, 6, 9), draw(4, 5, values)
+    t, matrix = draw(4, 6, 9), draw(*own, 5, values)
     expected = (t[:, :, 2:7] @ matrix).square().sum(-1)
-    own = Linear(slice(2, 7), matrix)
-    torch.testing.assert_close(own.squared_norms(t), expected, **TOLERANCE)
+    found = Linear(slice(2, 7), matrix).squared_norms(t)
+    torch.testing.assert_close(found, expected, **TOLERANCE)
 
 
 def test_sequences_images_and_products_of_two_values_have_no_stages():
@@ -188,6 +189,26 @@ def test_the_exact_way_is_chosen_by_the_sizes():
         components = random_components(target, count, 1, draw)
         assert isinstance(strength_of(target, components, x[:1], None), kind)
         assert isinstance(strength_of(target, components, x[:1], 4), Projected)
+
+
+def test_many_outputs_cost_forward_no_more_than_what_they_are_made_of_squared():
+    """A weight before two blocks that add to a hundred outputs, of 34 neurons between them."""
+    draw = numbers(88)
+    x = draw(3, 6)
+
+    def blocks(net, x):
+        h = relu(linear(x, net.a))
+        return linear(h, net.first) + linear(relu(linear(h, net.b)), net.last)
+
+    weights = {"a": draw(17, 6), "b": draw(17, 17), "first": draw(100, 17), "last": draw(100, 17)}
+    module = Formula(blocks, **weights)
+    alone = Target.of(module, x).alone("b")
+    places = stages(alone, x[:1])
+    (use,) = alone.uses
+    assert Forward(alone, places).multiplications({use.node: 3}) == 3 * 17 + 17 * 17
+    whole = Target.of(module, x).alone("a")
+    components = random_components(whole, 250, 1, draw)
+    assert isinstance(strength_of(whole, components, x[:1], None), Forward)
 
 
 def test_a_direct_stage_costs_nothing():

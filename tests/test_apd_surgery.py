@@ -109,7 +109,7 @@ def test_a_run_operates_on_its_own_target(small_run):
     run, x = small_run
     every = range(run.components.count)
     same(run.ablate([])(x).detach(), run.target(x))
-    same(run.only(every)(x).detach().numpy(), run.outputs_without_residual(x.numpy()))
+    same(run.only(every)(x).detach().numpy(), run.outputs_on(x.numpy(), every))
     without = run.ablate([5]).state_dict()
     for site, weight in run.components.component(5).items():
         same(run.target.weight(site) - without[site], weight)

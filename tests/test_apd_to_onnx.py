@@ -28,6 +28,7 @@ from apd.to_onnx import RULES, Network, Writer
 from apd.to_onnx.rules.rule import LAYOUT
 
 SINGLE = np.dtype(np.float32)
+KEPT = [0, 2, 3]
 NAMES = ["mlp-2", "partial-3", "tms-2", "matmul-3", "positions-3", "conv-3", "twice-2"]
 
 
@@ -153,7 +154,7 @@ def evaluated(problem: Problem, mask: torch.Tensor) -> dict[str, np.ndarray]:
         "strengths": (exported.strengths(), SINGLE, ("n", C)),
         "entered": (exported.input_effects(writer.number(seed)), SINGLE, ("n", exported.inputs)),
         "masked": (exported.masked_outputs("mask"), SINGLE, ("n", d)),
-        "components": (exported.outputs_without_residual(), SINGLE, ("n", d)),
+        "components": (exported.outputs_on(KEPT), SINGLE, ("n", d)),
     }
     inputs = {"x": (SINGLE, ("n", *problem.x.shape[1:])), "mask": (SINGLE, ("n", C))}
     content = writer.model(inputs, values, {}).SerializeToString()
@@ -192,8 +193,9 @@ def assert_answers(problem: Problem) -> None:
     assert_alike(got["strengths"], strengths)
     assert_alike(got["entered"], oracles.input_effects(problem))
     assert_alike(got["masked"], oracles.masked_outputs(problem, mask))
-    every = torch.ones_like(mask)
-    assert_alike(got["components"], oracles.masked_outputs(problem, every))
+    kept = torch.zeros_like(mask)
+    kept[:, KEPT] = True
+    assert_alike(got["components"], oracles.masked_outputs(problem, kept))
 
 
 def test_the_same_call_is_written_once():

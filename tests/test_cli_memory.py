@@ -23,7 +23,7 @@ class Sums:
     def unseen_rows(self, reference): return np.arange(len(reference))
     def explain(self, x, output): return x[:, :3] + x[:, 3:6], x[:, :7], abs(x[:, :7]), x[:, 7:]
     def masked_outputs(self, x, mask): return x[:, :3] * mask.mean(1, keepdims=True)
-    def outputs_without_residual(self, x): return 0.9 * x[:, :3]
+    def outputs_on(self, x, components): return 0.9 * x[:, :3]
     def save(self, directory): pass
 
 def resident():

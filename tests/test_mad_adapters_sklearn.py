@@ -1,5 +1,6 @@
 """The scikit-learn estimator: its checks, its harnesses, and the detector's own numbers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,8 +52,9 @@ class Centred:
         total = np.where(mask, self.explain(x, "all")[1], 0).sum(1)
         return np.stack([total, -total], 1)
 
-    def outputs_without_residual(self, x: np.ndarray) -> np.ndarray:
-        return self.explain(x, "all")[0]
+    def outputs_on(self, x: np.ndarray, components: Iterable[int]) -> np.ndarray:
+        mask = np.isin(np.arange(self.centre.size), list(components))
+        return self.masked_outputs(x, np.broadcast_to(mask, (len(x), len(mask))))
 
     def outputs_without(self, x: np.ndarray, components: object) -> np.ndarray:
         raise NotImplementedError

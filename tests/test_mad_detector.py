@@ -13,6 +13,7 @@ from test_imports import ROOT
 
 import apd
 import mad
+from apd.sites import Factors
 from mad.calibration import PerClass
 from mad.checks import check_output
 from mad.metrics import auroc
@@ -224,6 +225,10 @@ def test_terms_are_those_of_the_fitted_scores(detector, digits, x, result):
     left = run.explain(x, 0)[0] - run.masked_outputs(x, active)
     code = profile.scores["output_bits"].code.bits(left.astype(np.float64))
     np.testing.assert_allclose(result.terms["output_bits"], code, rtol=1e-3, atol=1e-3)
+    trusted = run.only(np.flatnonzero(detector.rates > 0).tolist())
+    left = run.explain(x, 0)[0] - trusted(torch.from_numpy(x)).detach().numpy()
+    code = profile.scores["residual_bits"].code.bits(left.astype(np.float64))
+    np.testing.assert_allclose(result.terms["residual_bits"], code, rtol=1e-3, atol=1e-2)
 
 
 def test_the_profile_learned_how_often_components_are_used(detector, digits):
@@ -233,6 +238,7 @@ def test_the_profile_learned_how_often_components_are_used(detector, digits):
     assert abs(active.sum() - digits.run.active * n) <= 1
     np.testing.assert_allclose(detector.rates, active.mean(0), atol=1.5 / n)
     assert (detector.rates == 0).any()
+    assert np.array_equal(detector.profile.trusted, detector.rates > 0)
 
 
 def test_p_values_are_those_of_the_calibration(detector, result):
@@ -310,6 +316,25 @@ def test_components_are_named_for_their_mask_and_attribution_bits(detector, digi
         top = np.sort(bits[n])[::-1][:5]
         np.testing.assert_allclose(result.component_bits[n], top, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(bits[n][result.components[n]], top, rtol=1e-3, atol=1e-3)
+
+
+def test_a_component_that_no_trusted_input_uses_is_no_reason_to_trust():
+    """Six numbers are read off six coordinates, the last of which no trusted input has."""
+    rng = np.random.default_rng(0)
+    x = (rng.random((900, 6)) < 0.5) * rng.uniform(0.5, 1.5, (900, 6))
+    x[:, -1] = 0
+    target = apd.Target.of(torch.nn.Linear(6, 6, bias=False).double(), torch.from_numpy(x))
+    columns = torch.eye(6, dtype=torch.float64)[:, None]
+    parts = Factors(target.weight("weight").T[:, None], columns)
+    components = apd.Components.of({"weight": parts})
+    nothing = torch.zeros(0, dtype=torch.int64)
+    run = apd.Run(target, components, 3.0, apd.Config(), nothing, nothing, "", [])
+    detector = mad.Detector.fit(run, x, explain="all")
+    assert detector.profile.trusted.tolist() == [True] * 5 + [False]
+    usual = detector.score(x).terms["residual_bits"].max()
+    x[:, -1] = 1.5
+    odd = detector.score(x).terms["residual_bits"]
+    assert odd.min() > 100 > 10 * usual
 
 
 # --- detection ------------------------------------------------------------------------------

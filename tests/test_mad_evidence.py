@@ -42,7 +42,8 @@ def test_gathering_asks_the_decomposition(small_run, explain):
     run, x = small_run[0], small_run[1][:9].numpy()
     outputs, attributions, strengths, effects = run.explain(x, explain)
     threshold = float(np.median(strengths))
-    evidence = gather(run, x, explain, threshold)
+    trusted = np.arange(run.components.count) % 3 > 0
+    evidence = gather(run, x, explain, threshold, trusted)
     active = np.array([[s >= threshold for s in row] for row in strengths])
     assert active.any()
     assert not active.all()
@@ -52,14 +53,15 @@ def test_gathering_asks_the_decomposition(small_run, explain):
     assert evidence.prediction.tolist() == [row.tolist().index(max(row)) for row in outputs]
     assert np.array_equal(evidence.attributions, attributions)
     assert np.array_equal(evidence.masked, run.masked_outputs(x, active))
-    assert np.array_equal(evidence.without_residual, run.outputs_without_residual(x))
+    assert np.array_equal(evidence.on_trusted, run.outputs_on(x, np.flatnonzero(trusted).tolist()))
     assert np.array_equal(evidence.input_effects, effects)
 
 
 def test_the_sparse_error_is_that_of_recovery(small_run):
     run, x = small_run[0], small_run[1][:40]
     strengths = run.explain(x.numpy(), "predicted").strengths
-    evidence = gather(run, x.numpy(), "predicted", float(np.quantile(strengths, 0.7)))
+    every = np.ones(run.components.count, dtype=np.bool_)
+    evidence = gather(run, x.numpy(), "predicted", float(np.quantile(strengths, 0.7)), every)
     active = torch.from_numpy(evidence.active)
     expected = apd.recovery.sparse_error(run.target, run.components, x, active)
     assert evidence.sparse_error == pytest.approx(expected, rel=1e-5)

@@ -131,11 +131,11 @@ def test_a_component_that_is_not_there_cannot_be_left_out(loose_run, x):
         run.outputs_without(x, [1, run.components.count])
 
 
-def test_the_residual_share_is_of_norms(case, index, found):
-    every = torch.ones(len(case.x), case.components.count, dtype=torch.bool)
-    components_alone = oracles.masked_outputs(case, every)[index].numpy()
+def test_the_residual_share_is_of_norms(case, fitted, index, found):
+    trusted = torch.from_numpy(fitted.rates > 0).expand(len(case.x), -1)
+    on_trusted = oracles.masked_outputs(case, trusted)[index].numpy()
     outputs = oracles.forward(case.module, case.x)[index].numpy()
-    lost = math.sqrt(sum((a - b) ** 2 for a, b in zip(outputs, components_alone, strict=True)))
+    lost = math.sqrt(sum((a - b) ** 2 for a, b in zip(outputs, on_trusted, strict=True)))
     assert found.residual_share == pytest.approx(lost / math.sqrt(sum(a**2 for a in outputs)))
 
 

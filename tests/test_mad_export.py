@@ -1,6 +1,7 @@
 """The exported account is the account: every term, the total and the p-value, in onnxruntime."""
 
 import sys
+from collections.abc import Iterable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -32,6 +33,7 @@ class Given:
     def __init__(self, graph: Writer) -> None:
         self.graph = graph
         self.masks: list[str] = []
+        self.trusted: list[list[int]] = []
 
     def attributions(self, seed: str) -> str:
         """A[n, C, d] weighted by the seed, over d."""
@@ -55,14 +57,15 @@ class Given:
         self.masks.append(mask)
         return "masked"
 
-    def outputs_without_residual(self) -> str:
-        return "without_residual"
+    def outputs_on(self, components: Iterable[int]) -> str:
+        self.trusted.append(list(components))
+        return "on_trusted"
 
 
 def profile_of(evidence: Evidence) -> Profile:
     ranks = np.arange(COMPONENTS) % 3.0
     scores = {name: score.fit(evidence, ranks) for name, score in SCORES.items()}
-    return Profile(np.asarray(0.8), scores)
+    return Profile(np.asarray(0.8), evidence.active.any(0), scores)
 
 
 def drawn(n: int, seed: int) -> tuple[Evidence, np.ndarray]:
@@ -114,6 +117,7 @@ def evaluated(detector: Scorer, evidence: Evidence, effects: np.ndarray, x: np.n
     network = Given(graph)
     clean, finite = cleaned(graph, "x", DOUBLE, x.ndim - 1)
     outputs = {k: tuple(v)[:3] for k, v in scorer(graph, network, detector, finite).items()}
+    assert network.trusted == [np.flatnonzero(detector.profile.trusted).tolist()]
     outputs["mask"] = (network.masks[0], DOUBLE, ("n", COMPONENTS))
     outputs["clean"] = (clean, DOUBLE, ("n", *x.shape[1:]))
     given = {
@@ -121,7 +125,7 @@ def evaluated(detector: Scorer, evidence: Evidence, effects: np.ndarray, x: np.n
         "strengths": strengths_of(evidence),
         "effects": effects[:, :COMPONENTS],
         "entering": effects[:, COMPONENTS:],
-        **{k: getattr(evidence, k) for k in ("outputs", "masked", "without_residual")},
+        **{k: getattr(evidence, k) for k in ("outputs", "masked", "on_trusted")},
     }
     inputs = {name: (DOUBLE, ("n", *value.shape[1:])) for name, value in given.items()}
     content = graph.model(inputs, outputs, {}).SerializeToString()
@@ -204,7 +208,7 @@ def test_every_score_can_be_exported_and_a_strange_one_is_refused_by_name(detect
         **detector.profile.scores,
         "mask_bits": Strange(**vars(detector.profile.scores["mask_bits"])),
     }
-    profile = Profile(detector.profile.threshold, scores)
+    profile = replace(detector.profile, scores=scores)
     graph = Writer(DOUBLE)
     with pytest.raises(InputError, match="Strange"):
         scorer(graph, Given(graph), Scorer(**{**vars(detector), "profile": profile}), "finite")

@@ -41,10 +41,9 @@ def strength_of(
         return backward_way
     ranks = {use.node: components.factors[use.site].U.shape[1] for use in target.uses}
     between = sum(jacobian.numel() for p in places if not p.direct for jacobian in p.calls.values())
-    from_uses = sum(place.width * ranks[node] for place in places for node in place.uses)
     gradients = sum(
         {node: ranks[node] * map.shape[1] for p in places for node, map in p.uses.items()}.values()
     )
-    forward = from_uses + between
     backward = d * (gradients + between / components.count)
-    return Forward(target, places) if forward < backward else backward_way
+    forward_way = Forward(target, places)
+    return forward_way if forward_way.multiplications(ranks) < backward else backward_way

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -65,10 +65,11 @@ class Forward(Strength):
             return Identity(span)
         uses = {use.node: use for use in self.target.uses}
         like: Any = {"dtype": self.target.dtype, "device": self.target.device}
-        matrix = torch.zeros(components.count, span.stop - span.start, stage.width, **like)
+        own = (components.count,) if stage.uses else ()
+        matrix = torch.zeros(*own, span.stop - span.start, stage.width, **like)
 
         def rows(node: str) -> Tensor:
-            return matrix[:, at[node].start - span.start : at[node].stop - span.start]
+            return matrix[..., at[node].start - span.start : at[node].stop - span.start, :]
 
         for node, jacobian in stage.uses.items():
             basis = uses[node].adjoint(jacobian, components.factors[uses[node].site])
@@ -76,6 +77,22 @@ class Forward(Strength):
         for node, jacobian in stage.calls.items():
             rows(node).copy_(jacobian.T)
         return Linear(span, matrix)
+
+    def multiplications(self, ranks: Mapping[str, int]) -> int:
+        """How many it takes per input and component: columns times the values they lead to.
+
+        At the outputs no more than columns times columns (`apd.strength.maps.Linear`).
+
+        Args:
+            ranks: what a component reads at every use.
+        """
+        total = 0
+        for stage in self.stages:
+            columns = sum(jacobian.shape[1] for jacobian in stage.calls.values())
+            columns += sum(ranks[node] for node in stage.uses)
+            values = stage.width if stage.node else min(stage.width, columns)
+            total += 0 if stage.direct else columns * values
+        return total
 
     def watch(
         self, components: Components, x: Shaped[Tensor, "n *shape"]

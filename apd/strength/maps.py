@@ -43,23 +43,23 @@ class Linear(Map):
     """The columns times a matrix.
 
     Attributes:
-        matrix: one per component; zeros where a column does not lead there.
+        matrix: one for all components, or one for each; zeros where a column does not lead there.
     """
 
-    matrix: Float[Tensor, "C _span k"]
+    matrix: Float[Tensor, "*C _span k"]
 
     def __call__(self, t: Float[Tensor, "C n width"]) -> Float[Tensor, "C n k"]:
         """t matrix."""
         return t[..., self.span] @ self.matrix
 
     @cached_property
-    def gram(self) -> Float[Tensor, "C _span _span"]:
+    def gram(self) -> Float[Tensor, "*C _span _span"]:
         """matrix matrix^T."""
         return self.matrix @ self.matrix.mT
 
     def squared_norms(self, t: Float[Tensor, "C n width"]) -> Float[Tensor, "C n"]:
         """||t matrix||^2, and t gram t^T where more values than columns would be formed."""
-        columns, values = self.matrix.shape[1:]
+        columns, values = self.matrix.shape[-2:]
         if columns >= values:
             return super().squared_norms(t)
         own = t[..., self.span]

@@ -7,7 +7,7 @@ There is no automatic differentiation in it: the gradient of an output goes back
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from apd.errors import TargetError
@@ -111,9 +111,9 @@ class Network:
         values = self._forward(self._steps, {n: masked(p) for n, p in self._parts.items()})
         return values[self._run.target.graph.output]
 
-    def outputs_without_residual(self) -> str:
-        """The outputs of all components together [n, d]."""
-        steps = steps_of(self._run.without_residual)
+    def outputs_on(self, components: Iterable[int]) -> str:
+        """The outputs of some components together [n, d], the same for all inputs."""
+        steps = steps_of(self._run.target_on(components))
         return self._forward(steps, {})[self._run.target.graph.output]
 
     def _effects(self, seed: str) -> str:

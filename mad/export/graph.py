@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -70,8 +70,8 @@ class Network(Protocol):
         """The outputs on the components that mask [n, C] has as ones."""
         ...
 
-    def outputs_without_residual(self) -> str:
-        """The outputs of all components together."""
+    def outputs_on(self, components: Iterable[int]) -> str:
+        """The outputs of some components together, the same for all inputs."""
         ...
 
 

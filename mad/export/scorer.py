@@ -109,7 +109,7 @@ def gathered(g: Graph, network: Network, profile: Profile, explain: str | int) -
         attributions=attributions,
         active=active,
         masked=network.masked_outputs(g.cast(active)),
-        without_residual=network.outputs_without_residual(),
+        on_trusted=network.outputs_on(np.flatnonzero(profile.trusted).tolist()),
         input_effects=runs,
         coordinates=coordinates,
     )

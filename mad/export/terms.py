@@ -36,7 +36,7 @@ class Names(NamedTuple):
     attributions: str
     active: str
     masked: str
-    without_residual: str
+    on_trusted: str
     input_effects: str
     coordinates: int
 
@@ -86,8 +86,8 @@ def output_bits(g: Graph, score: OutputBits, evidence: Names) -> Term:
 
 
 def residual_bits(g: Graph, score: ResidualBits, evidence: Names) -> Term:
-    """The code of what no component owns."""
-    lost = g.call("Sub", evidence.outputs, evidence.without_residual)
+    """The code of what comes from weights that trusted inputs do not use."""
+    lost = g.call("Sub", evidence.outputs, evidence.on_trusted)
     return Term(wide(g, score.code, g.cast(lost, FLOAT)))
 
 

@@ -1,4 +1,4 @@
-"""Residual bits: how much of the outputs comes from weights that no component owns."""
+"""Residual bits: how much of the outputs comes from weights that trusted inputs do not use."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from mad.codes import WideCode
 from mad.evidence import Evidence
 from mad.scores.score import Bits, Score
 
+LEAST_SPREAD = 0.03
+
 
 @dataclass(frozen=True, eq=False)
 class ResidualBits(Score):
-    """A Gaussian code of f(x) - f(x; all components), in output space.
+    """A Gaussian code of f(x) - f(x; all trusted components), in output space.
 
-    A mechanism the reference never exercised has no component of its own and lives in the residual.
+    A mechanism that no trusted input exercises is in the residual, or in components that no trusted
+    input uses. What these do is taken to vary by `LEAST_SPREAD` times the outputs' root mean square
+    at least: it counts for as much as it is, and not for being new.
     """
 
     code: WideCode
 
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> ResidualBits:
-        """Fit the code to what the residual contributes on the reference."""
-        return cls(WideCode.fit(owned_by_none(reference), reference.smallest_loss))
+        """Fit the code to what these weights contribute on the reference."""
+        return cls(WideCode.fit(untrusted(reference), LEAST_SPREAD * reference.scale))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
-        return Bits(self.code.bits(owned_by_none(evidence)))
+        return Bits(self.code.bits(untrusted(evidence)))
 
 
-def owned_by_none(evidence: Evidence) -> Float[np.ndarray, "n d"]:
-    """The outputs lost when the residual is dropped, in float64."""
-    return (evidence.outputs - evidence.without_residual).astype(np.float64, copy=False)
+def untrusted(evidence: Evidence) -> Float[np.ndarray, "n d"]:
+    """The outputs lost when all but the trusted components is dropped, in float64."""
+    return (evidence.outputs - evidence.on_trusted).astype(np.float64, copy=False)
