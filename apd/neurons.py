@@ -105,7 +105,8 @@ def rows_and_columns(
     Args:
         target: the network, with one weight alone.
         x: inputs that say which are used together.
-        slots: parts of the shape to give them; the last are zero then, if there are more.
+        slots: parts of the shape to give them, zero at the end: as many in all, or more where what
+            is not read would find no room (`apd.training.settling.set_apart`).
         config: the settings.
     """
     ((name, site),) = target.sites.items()
@@ -118,7 +119,8 @@ def rows_and_columns(
         if len(alike.int().argmax(1).unique()) <= most:
             parts = put_together(target, parts, alike, x, config)
         if parts.count <= most:
-            factors = Factors(*map(with_zeros, parts.factors[name], slots))
+            room = max(len(slots.U), parts.count + min(site.shape))
+            factors = Factors(*(with_zeros(t, slots.U.shape[1], room) for t in parts.factors[name]))
             yield Found(factors, per_input(strengths(target, parts, x) > 0))
 
 
@@ -167,10 +169,11 @@ def on_one_line(parts: Factors) -> Bool[Tensor, "P P"]:
     return torch.stack([(side @ side.T).abs() >= ONE_LINE for side in sides]).any(0)
 
 
-def with_zeros(vectors: Float[Tensor, "P 1 d"], slots: Float[Tensor, "C m d"]) -> Tensor:
-    """The vectors of parts of rank one in the shape of others, and zeros up to as many."""
-    count, rank, _ = slots.shape
-    return F.pad(vectors, (0, 0, 0, rank - 1, 0, max(0, count - len(vectors))))
+def with_zeros(
+    vectors: Float[Tensor, "P 1 d"], rank: int, count: int
+) -> Float[Tensor, "{count} {rank} d"]:
+    """The vectors of parts of rank one, and zeros up to a rank and a count."""
+    return F.pad(vectors, (0, 0, 0, rank - 1, 0, count - len(vectors)))
 
 
 def living(target: Target, own: Found) -> Components:

@@ -192,7 +192,7 @@ class NaiveRun(Run):
 
     def masked_outputs(self, x: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """The outputs on the components of a mask."""
-        return self.outputs_of(x, torch.from_numpy(mask).to(self.target.device))
+        return self.on_mask(x, torch.from_numpy(mask).to(self.target.device))
 
     def outputs_on(self, x: np.ndarray, components: Iterable[int]) -> np.ndarray:
         """The outputs on some components, the same for all inputs."""
@@ -200,7 +200,7 @@ class NaiveRun(Run):
         mask[:, list(components)] = True
         return self.masked_outputs(x, mask)
 
-    def outputs_of(self, x: np.ndarray, mask: Tensor) -> np.ndarray:
+    def on_mask(self, x: np.ndarray, mask: Tensor) -> np.ndarray:
         inputs = self.target.prepare(x)
         with torch.no_grad():
             outputs, _ = components_outputs(self.network, self.components.factors, inputs, mask)

@@ -14,8 +14,8 @@ TPR      detected at 1 % false alarms
 alarms   share of inputs flagged at alpha 0.01 that do not exercise the mechanism
 carrier  the component that holds most of the mechanism, or the residual, and how much of it:
          <P, M> / <M, M>
-named    flagged anomalies whose first named component is the carrier, or where the residual's bits
-         are the largest term and it is the carrier
+named    flagged anomalies whose first named component is the carrier; where the residual is the
+         carrier, those whose residual bits are the largest term
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -70,9 +70,9 @@ class Decomposition(Protocol):
         ...
 
     def outputs_on(
-        self, x: Shaped[np.ndarray, "n *shape"], components: Iterable[int]
+        self, x: Shaped[np.ndarray, "n *shape"], components: Sequence[int]
     ) -> Float[np.ndarray, "n d"]:
-        """The outputs of some components together, without the others and the residual."""
+        """The outputs on some components, or none, the same for all inputs; nothing else stays."""
         ...
 
     def outputs_without(

@@ -14,6 +14,7 @@ from mad.decomposition import Decomposition
 from mad.predicted import Predicted
 
 MOST_EFFECTS = 512
+ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +63,14 @@ class Evidence:
         return float(error / max(self.outputs.var(0).mean(), np.finfo(error.dtype).tiny))
 
     @property
-    def scale(self) -> float:
-        """The outputs' root mean square."""
-        return float(np.sqrt(np.square(self.outputs, dtype=np.float64).mean()))
+    def spread(self) -> float:
+        """The outputs' standard deviation, the root mean square over them all."""
+        return float(np.sqrt(self.outputs.astype(np.float64).var(0).mean()))
+
+    @property
+    def rounding(self) -> float:
+        """By what outputs that should be the same may differ: a share of their root mean square."""
+        return float(ROUNDING * np.sqrt(np.square(self.outputs, dtype=np.float64).mean()))
 
     def rows(self, chosen: slice | Bool[np.ndarray, "n"]) -> Evidence:
         """The evidence of some of the inputs."""

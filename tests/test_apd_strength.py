@@ -14,6 +14,7 @@ from apd.hooks import capture
 from apd.output_gradients import DIRECTIONS, fixed_directions
 from apd.strength import Backward, Forward, Projected, row_strengths, strength_of
 from apd.strength.affine import nonlinear_calls, stages
+from apd.strength.forward import columns
 from apd.strength.maps import Linear
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -209,6 +210,16 @@ def test_many_outputs_cost_forward_no_more_than_what_they_are_made_of_squared():
     whole = Target.of(module, x).alone("a")
     components = random_components(whole, 250, 1, draw)
     assert isinstance(strength_of(whole, components, x[:1], None), Forward)
+
+
+def test_what_no_use_leads_to_is_reached_by_one_matrix_for_all_components():
+    problem = make_problem("mlp-1")
+    alone = problem.target.alone(problem.target.uses[0].site)
+    parts = random_components(alone, 5, 2, numbers(89))
+    places = stages(alone, problem.x[:1])
+    at = columns(places, {use.node: 2 for use in alone.uses})
+    shapes = [Forward(alone, places).map_to(place, at, parts).matrix.shape for place in places]
+    assert shapes == [(5, 2, 7), (7, 6), (6, 4)]
 
 
 def test_a_direct_stage_costs_nothing():

@@ -287,7 +287,7 @@ def test_output_and_residual_bits_code_what_is_left_unexplained(
 
 
 @pytest.mark.parametrize(
-    ("kind", "part", "much"), [(OutputBits, "masked", 0.01), (ResidualBits, "on_trusted", 2.0)]
+    ("kind", "part", "much"), [(OutputBits, "masked", 0.01), (ResidualBits, "on_trusted", 1.0)]
 )
 def test_where_nothing_is_left_rounding_is_no_surprise_and_much_is(
     reference, fresh, kind, part, much
@@ -300,4 +300,20 @@ def test_where_nothing_is_left_rounding_is_no_surprise_and_much_is(
 
     score = kind.fit(exact(reference), RANKS)
     assert score.bits(exact(fresh)).total.max() < 0.01
-    assert score.bits(exact(fresh, lost=much)).total.min() > 50
+    assert score.bits(exact(fresh, lost=much)).total.min() > 100
+
+
+def test_what_is_not_trusted_counts_for_as_much_as_it_is_whatever_is_added_to_all(reference, fresh):
+    """Were it a hundredth of the outputs, less than a bit; and biases are nobody's."""
+
+    def odd(e, added, lost):
+        outputs = e.outputs + added
+        return replaced(e, outputs=outputs, on_trusted=outputs - lost * e.outputs)
+
+    for lost, most in ((0.01, 1), (0.1, 100)):
+        plain, high = (
+            ResidualBits.fit(odd(reference, added, 0), RANKS).bits(odd(fresh, added, lost)).total
+            for added in (0.0, 9.0)
+        )
+        np.testing.assert_allclose(plain, high, rtol=1e-6, atol=1e-9)
+        assert most / 100 < np.median(plain) < most

@@ -49,7 +49,7 @@ def outputs(with_all: Sequence[float | None], without: Sequence[float | None]) -
             label(left + width, height - 3, str(k), "middle"),
         ]
     axis = line(0.0, y(0.0), WIDTH, y(0.0), "axis")
-    said = "Outputs with all components, and without the named ones"
+    said = "The outputs, and those without the components named"
     return drawing(WIDTH, height, said, [*columns, axis])
 
 

@@ -11,15 +11,13 @@ from mad.codes import WideCode
 from mad.evidence import Evidence
 from mad.scores.score import Bits, Score
 
-SMALLEST_SHARE = 1e-4
-
 
 @dataclass(frozen=True, eq=False)
 class OutputBits(Score):
     """A Gaussian code of f(x) - f(x; active components), in output space.
 
-    It is taken to vary by `SMALLEST_SHARE` of the outputs' root mean square at least: where active
-    components explain the outputs exactly, all that is left is rounding.
+    It is taken to vary by rounding at least, as that is all there is where active components
+    explain the outputs exactly.
     """
 
     code: WideCode
@@ -27,7 +25,7 @@ class OutputBits(Score):
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> OutputBits:
         """Fit the code to what the reference's active components leave unexplained."""
-        return cls(WideCode.fit(unexplained(reference), SMALLEST_SHARE * reference.scale))
+        return cls(WideCode.fit(unexplained(reference), reference.rounding))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""

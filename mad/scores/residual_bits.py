@@ -19,8 +19,8 @@ class ResidualBits(Score):
     """A Gaussian code of f(x) - f(x; all trusted components), in output space.
 
     A mechanism that no trusted input exercises is in the residual, or in components that no trusted
-    input uses. What these do is taken to vary by `LEAST_SPREAD` times the outputs' root mean square
-    at least: it counts for as much as it is, and not for being new.
+    input uses. What these do is taken to vary by `LEAST_SPREAD` times what the outputs do at least:
+    it counts for as much as it is, and not for being new.
     """
 
     code: WideCode
@@ -28,7 +28,8 @@ class ResidualBits(Score):
     @classmethod
     def fit(cls, reference: Evidence, ranks: Float[np.ndarray, "C"]) -> ResidualBits:
         """Fit the code to what these weights contribute on the reference."""
-        return cls(WideCode.fit(untrusted(reference), LEAST_SPREAD * reference.scale))
+        least = max(LEAST_SPREAD * reference.spread, reference.rounding)
+        return cls(WideCode.fit(untrusted(reference), least))
 
     def bits(self, evidence: Evidence) -> Bits:
         """Distance from the typical code length."""
