@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +144,7 @@ class Run(Saved):
             ComponentError: one of them is not there.
         """
         with self.threads(len(x)):
-            return as_array(self.target_on(tuple(components))(self.target.prepare(x)))
+            return as_array(self.target_on(components)(self.target.prepare(x)))
 
     def outputs_without(
         self, x: Shaped[np.ndarray, "n *shape"], components: Iterable[int]
@@ -190,14 +190,22 @@ class Run(Saved):
         """The components that are worked with; the others contribute nothing."""
         return self.components.living()
 
+    def target_on(self, components: Iterable[int]) -> Target:
+        """The target with the sum of some components for weights; the last one is kept.
+
+        Raises:
+            ComponentError: one of them is not there.
+        """
+        chosen = tuple(components)
+        if chosen not in self._last:
+            made = self.target.with_weights(sum_of(self.components, chosen))
+            self._last.clear()
+            self._last[chosen] = made
+        return self._last[chosen]
+
     @cached_property
-    def target_on(self) -> Callable[[tuple[int, ...]], Target]:
-        """The target with the sum of some components for weights; the last one is kept."""
-
-        def made(components: tuple[int, ...]) -> Target:
-            return self.target.with_weights(sum_of(self.components, components))
-
-        return lru_cache(1)(made)
+    def _last(self) -> dict[tuple[int, ...], Target]:
+        return {}
 
     def save(self, directory: Path | str) -> None:
         """Write the run as a directory of safetensors and JSON.

@@ -113,7 +113,7 @@ class Network:
 
     def outputs_on(self, components: Iterable[int]) -> str:
         """The outputs of some components together [n, d], the same for all inputs."""
-        steps = steps_of(self._run.target_on(tuple(components)))
+        steps = steps_of(self._run.target_on(components))
         return self._forward(steps, {})[self._run.target.graph.output]
 
     def _effects(self, seed: str) -> str:
