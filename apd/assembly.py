@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from apd.activity import strengths, strongest
+from apd.activity import strongest
 from apd.components import Components
 from apd.config import Config
-from apd.enough import enough_of, needed, per_input, without
 from apd.reference import spread_over
 from apd.sites import Factors
 from apd.target import Target
 from apd.together import together
+from apd.usage import Usage, per_input
 
 ROWS = 4096
 
@@ -51,10 +51,9 @@ def assembled(
     fewest: list[Bool[Tensor, "n P"]] = []
     enough: list[Bool[Tensor, "n P"]] = []
     for site, parts in living.items():
-        alone, most = target.alone(site), found[site].active
-        used, allowed = strengths(alone, parts, some), share * without(alone, some, config)
-        fewest.append(needed(alone, parts, some, used, most, allowed, config))
-        enough.append(strongest(used, most))
+        usage, most = Usage.of(target.alone(site), parts, some, config), found[site].active
+        fewest.append(usage.needed(most, share * usage.without))
+        enough.append(strongest(usage.strengths, most))
     ranks = torch.cat([parts.ranks() for parts in living.values()])
     any_two = torch.ones(len(ranks), len(ranks), dtype=torch.bool)
     owner = together(torch.cat(fewest, dim=1), ranks, 1.0, any_two)
@@ -64,7 +63,7 @@ def assembled(
         dict(zip(living, owner.split(counts), strict=True)),
     )
     least = components_used(torch.cat(enough, dim=1), owner)
-    return components, enough_of(target, components, some, least, config)
+    return components, Usage.of(target, components, some, config).enough(least)
 
 
 def components_used(parts: Bool[Tensor, "n P"], owner: Int[Tensor, "P"]) -> float:

@@ -33,6 +33,7 @@ from apd.run import Run, load
 from apd.store import claim, is_run
 from apd.target import Target
 from apd.threads import threads_for
+from apd.tied import spared
 from apd.training.exercise import moments, read
 from apd.training.scales import hidden_sites, typical_sizes
 from apd.training.settling import left_whole, set_apart
@@ -96,7 +97,7 @@ def decompose(
     components, active = assembled(target, ready.trained_on, state.found, config)
     run = Run(
         target=target,
-        components=components,
+        components=spared(components, target, ready.trained_on, config),
         active=active,
         config=config,
         rows=ready.rows,
@@ -156,8 +157,9 @@ def ended(target: Target, x: Shaped[Tensor, "n *shape"], config: Config, trained
     with torch.no_grad(), unfilled():
         found = simplest(target, x, trained, config)
         components = Components.of(dict.fromkeys(target.sites, found.factors))
-        unread = read(target, moments(target, x, generator_of(config, config.steps)))
-        set_apart(components, target, typical_sizes(target), unread)
+        reads = read(target, moments(target, x, generator_of(config, config.steps)))
+        untied = {name: own for name, own in reads.items() if not target.sites[name].tied}
+        set_apart(components, target, typical_sizes(target), untied)
     return found
 
 

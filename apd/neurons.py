@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,6 @@ from apd.activity import strengths, strongest
 from apd.assembly import ROWS, Found
 from apd.components import Components
 from apd.config import Config
-from apd.enough import fewest_of, loss_on, per_input, without
 from apd.reference import spread_over
 from apd.sites import Factors
 from apd.target import Target
@@ -34,10 +34,23 @@ from apd.training.exercise import LARGEST
 from apd.training.scales import typical_sizes
 from apd.training.settling import merge
 from apd.training.state import COMPONENTS
+from apd.usage import Usage
 
 ONE_LINE = 1 - 1e-6
 WORTH = 0.98
 LAX = 10
+
+
+class Account(NamedTuple):
+    """How long an account of what inputs use is.
+
+    Attributes:
+        names: that the parts of an input take on average; infinite where they explain too little.
+        active: how many parts that is.
+    """
+
+    names: float
+    active: float
 
 
 def simplest(
@@ -55,48 +68,38 @@ def simplest(
         config: the settings.
     """
     some = spread_over(x, ROWS)
-    parts = living(target, trained)
-    on = strongest(strengths(target, parts, some), trained.active)
-    aim = config.exactness * without(target, some, config)
-    allowed = max(aim, min(loss_on(target, parts, some, on, config), LAX * aim))
-    best, (least, _) = trained, account(target, some, trained, allowed, config)
-    least *= WORTH
-    for own in rows_and_columns(target, some, trained.factors, config):
-        length, few = account(target, some, own, allowed, config)
-        if length < least:
-            best, least = own._replace(active=few), length
+    usage = Usage.of(target, living(target, trained.factors), some, config)
+    aim = config.exactness * usage.without
+    allowed = max(aim, min(usage.loss(strongest(usage.strengths, trained.active)), LAX * aim))
+    best, least = trained, WORTH * account(usage, trained.active, allowed).names
+    for factors in rows_and_columns(target, some, trained.factors, config):
+        usage = Usage.of(target, living(target, factors), some, config)
+        own = account(usage, usage.affecting, allowed)
+        if own.names < least:
+            best, least = Found(factors, own.active), own.names
     return best
 
 
-def account(
-    target: Target, x: Shaped[Tensor, "n *shape"], own: Found, allowed: float, config: Config
-) -> tuple[float, float]:
-    """Names that the parts of an input take on average, and how few parts that are.
+def account(usage: Usage, most: float, allowed: float) -> Account:
+    """The account of as few parts as explain the outputs.
 
     Args:
-        target: the network, with one weight alone.
-        x: inputs.
-        own: the parts.
+        usage: of the parts of one weight.
+        most: how many parts of an input there may be.
         allowed: what may be left of the loss of the outputs.
-        config: the settings.
-
-    Returns:
-        Infinite names where the parts do not explain enough.
     """
-    parts = living(target, own)
-    found = strengths(target, parts, x)
-    if loss_on(target, parts, x, strongest(found, own.active), config) > allowed:
-        return math.inf, own.active
-    few = fewest_of(target, parts, x, found, own.active, allowed, config)
-    used = strongest(found, few)
-    sizes = losses.complexity(losses.sizes(parts), config.schatten_p)
-    names = used.to(sizes).mean(0) @ (1 + sizes / typical_size(target) ** config.schatten_p)
-    return float(names), few
+    if usage.loss(strongest(usage.strengths, most)) > allowed:
+        return Account(math.inf, most)
+    active, power = usage.fewest(most, allowed), usage.config.schatten_p
+    used = strongest(usage.strengths, active)
+    sizes = losses.complexity(losses.sizes(usage.components), power)
+    names = used.to(sizes).mean(0) @ (1 + sizes / typical_size(usage.target) ** power)
+    return Account(float(names), active)
 
 
 def rows_and_columns(
     target: Target, x: Shaped[Tensor, "n *shape"], slots: Factors, config: Config
-) -> Iterator[Found]:
+) -> Iterator[Factors]:
     """The rows of a target's only weight, and its columns, those on one line put together.
 
     Not of a weight of a side of more than `LARGEST`, nor where more parts are left than training
@@ -110,7 +113,8 @@ def rows_and_columns(
         config: the settings.
     """
     ((name, site),) = target.sites.items()
-    weight, most = target.weight(name), max(len(slots.U), *COMPONENTS)
+    weight, rank = target.weight(name), slots.U.shape[1]
+    most = max(len(slots.U), *COMPONENTS)
     if max(site.shape) > LARGEST:
         return
     for single in (rows(weight), columns(weight)):
@@ -120,8 +124,7 @@ def rows_and_columns(
             parts = put_together(target, parts, alike, x, config)
         if parts.count <= most:
             room = max(len(slots.U), parts.count + min(site.shape))
-            factors = Factors(*(with_zeros(t, slots.U.shape[1], room) for t in parts.factors[name]))
-            yield Found(factors, per_input(strengths(target, parts, x) > 0))
+            yield Factors(*(with_zeros(t, rank, room) for t in parts.factors[name]))
 
 
 def put_together(
@@ -176,9 +179,9 @@ def with_zeros(
     return F.pad(vectors, (0, 0, 0, rank - 1, 0, count - len(vectors)))
 
 
-def living(target: Target, own: Found) -> Components:
+def living(target: Target, parts: Factors) -> Components:
     """The parts that are not zero, each a component of its own."""
-    return Components.of(dict.fromkeys(target.sites, own.factors)).living().components
+    return Components.of(dict.fromkeys(target.sites, parts)).living().components
 
 
 def typical_size(target: Target) -> float:

@@ -15,7 +15,7 @@ alarms   share of inputs flagged at alpha 0.01 that do not exercise the mechanis
 carrier  the component that holds most of the mechanism, or the residual, and how much of it:
          <P, M> / <M, M>
 named    flagged anomalies whose first named component is the carrier; where the residual is the
-         carrier, those whose residual bits are the largest term
+         carrier, those with more residual bits than any component answers for
 """
 
 from __future__ import annotations
@@ -113,8 +113,7 @@ def held(run: apd.Run, mechanism: Mechanism) -> np.ndarray:
 def blames(result: mad.Result, carrier: int) -> np.ndarray:
     """Whether each input's anomaly is put down to the carrier."""
     if carrier == RESIDUAL:
-        others = [bits for name, bits in result.terms.items() if name != "residual_bits"]
-        return result.terms["residual_bits"] >= np.max(others, axis=0)
+        return result.terms["residual_bits"] > result.component_bits[:, 0]
     return result.components[:, 0] == carrier
 
 

@@ -17,6 +17,7 @@ error      of the outputs on the active components alone, over the outputs' vari
 residual   norm of what no component owns, relative to the weights'
 scrubbed   mechanisms on whose inputs the loss without a random half of the inactive components is
            at most twice that on the active components alone (`apd.recovery.scrub`)
+APD, SPD   MMCS and ML2R as Braun et al. 2025 and Bushnaq et al. 2025 report them
 
 Seconds are a core's; two toys are decomposed side by side. The mechanisms of the residual MLPs are
 a convention about who owns the cross-talk between functions (`toys/residual_mlp.py`), so there
@@ -43,17 +44,19 @@ from torch import Tensor
 import apd
 import toys
 from apd import recovery
+from apd.usage import per_input
 
 # (MMCS, ML2R) of the published tables: APD, arXiv 2501.14926; SPD, arXiv 2506.20790
 PUBLISHED = {
-    "tms-5-2": "APD .998/.893, SPD 1.000/.993",
-    "tms-40-10": "APD .996/.935, SPD 1.000/1.010",
-    "tms-5-2-identity": "SPD 1.000/.992",
-    "tms-40-10-identity": "SPD 1.000/1.031",
+    "tms-5-2": (".998/.893", "1.000/.993"),
+    "tms-40-10": (".996/.935", "1.000/1.010"),
+    "tms-5-2-identity": ("", "1.000/.992"),
+    "tms-40-10-identity": ("", "1.000/1.031"),
 }
 WITH_MECHANISMS = tuple(name for name in toys.TOYS if name not in ("digits", "boolean-trained"))
 QUICK = ("tms-5-2", "tms-40-10")
 SAMPLE = 2048
+WIDTH = 165
 SPARE = 2.5
 PROCESSES = 2
 SCRUBBED_AT_MOST = 2.0
@@ -126,11 +129,6 @@ def scrubbed(run: apd.Run, x: Tensor, active: Tensor, exercised: Tensor) -> int:
     return int((of @ without <= SCRUBBED_AT_MOST * (of @ alone)).sum())
 
 
-def per_input(used: Tensor) -> float:
-    """How many of what columns stand for [n, k] an input uses on average."""
-    return float(used.sum(1).double().mean())
-
-
 def sparsity_of(toy: toys.Toy) -> dict[str, float]:
     """The settings that the toy's own mechanisms suggest."""
     return {
@@ -158,9 +156,8 @@ def show(found: list[Row], console: Console) -> None:
     table = Table()
     for heading in ("toy", "seed", "recovered", "distinct", "MMCS", "ML2R", "alive"):
         table.add_column(heading, justify="left" if heading == "toy" else "right", no_wrap=True)
-    for heading in ("active", "exercised", "error", "residual", "scrubbed", "s"):
-        table.add_column(heading, justify="right")
-    table.add_column("published MMCS/ML2R")
+    for heading in ("active", "exercised", "error", "residual", "scrubbed", "s", "APD", "SPD"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in found:
         table.add_row(
             row.toy,
@@ -174,9 +171,9 @@ def show(found: list[Row], console: Console) -> None:
             f"{row.exercised:.1f}",
             f"{row.error:.1%}",
             f"{row.residual:.1%}",
-            f"{row.scrubbed} of {row.mechanisms}",
+            str(row.scrubbed),
             f"{row.seconds:.0f}",
-            PUBLISHED.get(row.toy, ""),
+            *PUBLISHED.get(row.toy, ("", "")),
         )
     console.print(table)
 
@@ -200,7 +197,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Measure, and print the table."""
     options = arguments()
-    console, progress = Console(width=150), Console(stderr=True)
+    console, progress = Console(width=WIDTH), Console(stderr=True)
     found: list[Row] = []
     for row in rows(options):
         found.append(row)

@@ -24,20 +24,27 @@ def test_moments_of_a_network_with_one_output_are_explicit_sums():
     hidden = torch.tanh(x @ weights["A"].T)
     slopes = weights["h"] * (1 - hidden**2)
     found = moments(target, x, COIN)
-    torch.testing.assert_close(found["A"].V, x.T @ x)
-    torch.testing.assert_close(found["A"].U, slopes.T @ slopes)
-    torch.testing.assert_close(found["h"].V, hidden.T @ hidden)
-    torch.testing.assert_close(found["h"].U, torch.full((1, 1), 9.0, dtype=FLOAT))
+    torch.testing.assert_close(found["A"].read.V, x.T @ x)
+    torch.testing.assert_close(found["A"].met.U, slopes.T @ slopes)
+    torch.testing.assert_close(found["h"].read.V, hidden.T @ hidden)
+    torch.testing.assert_close(found["h"].met.U, torch.full((1, 1), 9.0, dtype=FLOAT))
+    for own in found.values():
+        assert not own.read.U.any()
+        assert not own.met.V.any()
 
 
-def test_uses_of_a_tied_weight_add_up_on_the_side_that_reads():
+def test_a_tied_weight_reads_and_is_met_on_either_side():
     draw = numbers(1)
     x, W, h = draw(8, 6), draw(3, 6), draw(1, 6)
     module = Formula(lambda m, x: (x @ m.W.T @ m.W) @ m.h.T, W=W, h=h)
     found = moments(Target.of(module, x[:2]), x, COIN)["W"]
     hidden, first, second = x @ W.T, (h @ W.T).expand(8, 3), h.expand(8, 6)
-    torch.testing.assert_close(found.V, x.T @ x + second.T @ second)
-    torch.testing.assert_close(found.U, first.T @ first + hidden.T @ hidden)
+    torch.testing.assert_close(found.read.V, x.T @ x)
+    torch.testing.assert_close(found.met.V, second.T @ second)
+    torch.testing.assert_close(found.met.U, first.T @ first)
+    torch.testing.assert_close(found.read.U, hidden.T @ hidden)
+    for both, one, other in zip(found.both, found.read, found.met, strict=True):
+        torch.testing.assert_close(both, one + other)
 
 
 @pytest.mark.parametrize("name", ["mlp", "matmul", "positions", "conv", "conv1d", "tokens"])
@@ -126,26 +133,32 @@ def test_what_is_not_read_is_apart_and_no_output_of_what_is_read_has_changed(tur
         torch.testing.assert_close(v @ total if turned else total @ v, expected.detach())
 
 
-def test_where_outputs_are_steep_what_is_read_little_is_read():
+@pytest.mark.parametrize("turned", [False, True])
+def test_where_outputs_are_steep_what_is_read_little_is_read(turned):
     """One of a million is on the steep coordinate, which makes half of what outputs vary by."""
     x = torch.zeros(1000, 3, dtype=FLOAT)
     x[:, 0], x[:, 1], x[:, 2] = numbers(10)(3, 1000) * torch.tensor([[1.0], [1e-3], [5e-4]])
     for steep, kept in ((1.0, [1, 0, 0]), (1e3, [1, 1, 0])):
         W = torch.tensor([[1.0, steep, 0.0]], dtype=FLOAT)
-        module = Formula(lambda m, x: x @ m.W.T, W=W)
+        module = Formula(lambda m, x: x @ (m.W if turned else m.W.T), W=W.T if turned else W)
         target = Target.of(module, x[:2])
         found = read(target, moments(target, x, COIN))["W"]
+        reads, writes = found if turned else reversed(found)
         expected = torch.diag(torch.tensor(kept, dtype=FLOAT))
-        torch.testing.assert_close(found.V, expected, atol=0.1, rtol=0)
-        torch.testing.assert_close(found.U, torch.eye(1, dtype=FLOAT))
+        torch.testing.assert_close(reads, expected, atol=0.1, rtol=0)
+        torch.testing.assert_close(writes, torch.eye(1, dtype=FLOAT))
 
 
-def test_a_weight_that_is_read_on_both_sides_is_left_as_it_is():
+def test_of_a_tied_weight_either_side_is_what_its_own_use_reads():
+    """Both uses read fewer directions than there are: a coordinate is zero, and a hidden one."""
     draw = numbers(11)
-    module = Formula(lambda m, x: x @ m.W.T @ m.W, W=draw(3, 6))
-    x = draw(8, 6)
+    W, x = draw(3, 6), draw(80, 6)
+    x[:, 5], W[2, :5] = 0, 0
+    module = Formula(lambda m, x: (x @ m.W.T) @ m.W, W=W)
     target = Target.of(module, x[:2])
-    assert read(target, moments(target, x, COIN)) == {}
+    found = read(target, moments(target, x, COIN))["W"]
+    for side, kept in zip(found, ([1, 1, 0], [1, 1, 1, 1, 1, 0]), strict=True):
+        torch.testing.assert_close(side, torch.diag(torch.tensor(kept, dtype=FLOAT)))
 
 
 def test_in_the_end_no_component_of_use_reads_what_the_reference_never_reads():

@@ -13,6 +13,7 @@ from apd import recovery
 from apd.assembly import Found
 from apd.neurons import account, living, rows_and_columns, simplest
 from apd.sites import Factors
+from apd.usage import Usage
 
 FLOAT = torch.float64
 OWNERS = torch.tensor([1, 0, 0, 1, 0, 1, 0])
@@ -54,10 +55,10 @@ def slots(target: apd.Target, count: int = 9, rank: int = 1) -> Factors:
     return Factors(*(torch.zeros(count, rank, d, dtype=FLOAT) for d in site.shape))
 
 
-def weights(target: apd.Target, own: Found) -> list[torch.Tensor]:
+def weights(target: apd.Target, factors: Factors) -> list[torch.Tensor]:
     """Those of the parts that are not zero."""
     (site,) = target.sites
-    parts = living(target, own)
+    parts = living(target, factors)
     return [parts.component(c)[site] for c in range(parts.count)]
 
 
@@ -104,8 +105,8 @@ def test_rows_and_columns_add_up_to_the_weight_whatever_its_kind(problem):
         found = list(rows_and_columns(alone, problem.x, slots(alone, 40, 2), apd.Config()))
         assert len(found) == 2
         for own in found:
-            assert all(t.shape[1] == 2 for t in own.factors)
-            zeros = [int((t == 0).all(-1).all(-1).sum()) for t in own.factors]
+            assert all(t.shape[1] == 2 for t in own)
+            zeros = [int((t == 0).all(-1).all(-1).sum()) for t in own]
             assert min(zeros) >= min(alone.sites[site].shape)
             torch.testing.assert_close(sum(weights(alone, own)), alone.weight(site))
 
@@ -150,12 +151,12 @@ def test_the_account_counts_names_and_sizes_of_the_parts_in_use(split):
     typical = sizes.square().mean().sqrt()
     first, other = 1 + (0.5 * sizes / typical) ** 0.9, 1 + (sizes / typical) ** 0.9
     expected = (2 * first[:split].sum() + other[split:].sum()) / 60
-    names, few = account(target, x, trained, 1e-9, config)
+    usage = Usage.of(target, living(target, trained.factors), x, config)
+    names, active = account(usage, trained.active, 1e-9)
     assert names == pytest.approx(expected.item())
-    assert few == pytest.approx(trained.active)
-    too_few = trained._replace(active=0.9)
-    assert account(target, x, too_few, 1e-9, config)[0] == math.inf
-    assert max(account(target, x, too_few, 1e9, config)) < 0.1
+    assert active == pytest.approx(trained.active)
+    assert account(usage, 0.9, 1e-9).names == math.inf
+    assert max(account(usage, 0.9, 1e9)) < 0.1
 
 
 def test_the_shorter_account_is_taken_and_of_two_alike_what_was_trained():
@@ -166,7 +167,7 @@ def test_the_shorter_account_is_taken_and_of_two_alike_what_was_trained():
         assert simplest(target, x, trained, config) is trained
     target, x, trained = features(4)
     found = simplest(target, x, trained, config)
-    assert same(weights(target, found), weights(*features(0)[::2]))
+    assert same(weights(target, found.factors), weights(target, features(0)[2].factors))
     assert found.active == pytest.approx(1.0, abs=0.01)
 
 
@@ -178,7 +179,7 @@ def test_so_many_are_active_as_explain_the_outputs_as_far_as_training_aimed():
     target = apd.Target.of(module, x[:2])
     nothing = Found(slots(target, 24), 1.0)
     found = simplest(target, x, nothing, apd.Config())
-    assert len(weights(target, found)) == 20
+    assert len(weights(target, found.factors)) == 20
     assert found.active == pytest.approx(10, abs=0.3)
 
 
@@ -189,7 +190,8 @@ def test_what_leaves_more_than_ten_times_what_was_aimed_at_is_replaced(missing, 
     less = Found(Factors((1 - missing) * trained.factors.U, trained.factors.V), 1.0)
     found = simplest(target, x, less, apd.Config(exactness=0.003))
     assert (found is less) != taken
-    assert same(weights(target, found), weights(target, trained)) == taken
+    own, whole = weights(target, found.factors), weights(target, trained.factors)
+    assert same(own, whole) == taken
 
 
 def test_lines_that_do_not_explain_the_outputs_are_not_taken():
@@ -200,7 +202,8 @@ def test_lines_that_do_not_explain_the_outputs_are_not_taken():
     x = torch.tensor([[0, 1], [1, 0], [1, 1]], dtype=FLOAT).repeat(7, 1) * 0.9
     target = apd.Target.of(module, x[:2])
     own = next(rows_and_columns(target, x, slots(target), apd.Config()))
-    assert account(target, x, own, 1e-3, apd.Config())[0] == math.inf
+    usage = Usage.of(target, living(target, own), x, apd.Config())
+    assert account(usage, usage.affecting, 1e-3).names == math.inf
     nothing = Found(slots(target), 1.0)
     assert simplest(target, x, nothing, apd.Config()) is nothing
 

@@ -12,9 +12,9 @@ import apd
 from apd.activity import attributable, strengths, strongest
 from apd.assembly import Found, assembled
 from apd.components import Components
-from apd.enough import HALVINGS, fewest_of, needed
 from apd.sites import Factors
 from apd.together import together
+from apd.usage import HALVINGS, Usage
 
 
 def account(active, amounts, owner, power=1):
@@ -149,6 +149,15 @@ def test_a_weight_that_changes_nothing_is_put_together_with_the_others():
     torch.testing.assert_close(run.components.sum()["B"], module.B.detach())
 
 
+def test_a_weight_of_zeros_has_no_parts():
+    """As of a branch that starts as nothing."""
+    draw = numbers(5)
+    module = Formula(lambda net, x: x @ net.A.T + x @ net.B.T, A=draw(3, 4), B=0 * draw(3, 4))
+    run = apd.decompose(module, draw(90, 4), apd.Config(components=5, steps=20, batch_size=16))
+    assert run.components.ranks().min() > 0
+    assert not run.components.sum()["B"].any()
+
+
 def test_more_components_are_used_while_those_leave_much():
     """Each weight by itself is said to need a part on one input of five: most go without."""
     module, target, x, parts = blocks()
@@ -171,18 +180,17 @@ def test_of_a_weight_inputs_use_the_fewest_parts_that_explain_the_outputs(share)
     parts = Components.of({"W": Factors(module.W.detach()[:, None], own)})
     x = numbers(9)(300, 6)
     target = apd.Target.of(module, x[:4])
-    found = strengths(target, parts, x)
+    usage = Usage.of(target, parts, x, apd.Config())
     allowed = share * float(target(x).square().mean())
-    k = fewest_of(target, parts, x, found, 6.0, allowed, apd.Config())
+    k = usage.fewest(6.0, allowed)
 
     def left(active: float) -> float:
-        alone = (x * strongest(found, active)) @ module.W.detach().T
+        alone = (x * strongest(usage.strengths, active)) @ module.W.detach().T
         return float((alone - target(x)).square().mean())
 
     assert left(k) <= allowed < left(k - 6 / 2**HALVINGS)
-    assert fewest_of(target, parts, x, found, k / 2, allowed, apd.Config()) == k / 2
-    used = needed(target, parts, x, found, 6.0, allowed, apd.Config())
-    assert torch.equal(used, strongest(found, k))
+    assert usage.fewest(k / 2, allowed) == k / 2
+    assert torch.equal(usage.needed(6.0, allowed), strongest(usage.strengths, k))
 
 
 @pytest.mark.parametrize(
@@ -197,12 +205,24 @@ def test_where_few_parts_have_an_effect_and_half_of_them_are_needed_it_is_those(
     amounts = torch.where(torch.rand(400, 8, generator=draw) < strong, 1.0, 0.03).double()
     x = amounts * (torch.rand(400, 8, generator=draw) < on)
     target = apd.Target.of(module, x[:4])
-    found = strengths(target, parts, x)
     allowed = 0.003 * float(x.square().mean())
-    used = needed(target, parts, x, found, 8.0, allowed, apd.Config())
+    used = Usage.of(target, parts, x, apd.Config()).needed(8.0, allowed)
     assert torch.equal(used, x > 0) == every
     assert (used <= (x > 0)).all()
     assert used[x == 1].float().mean() > 0.99
+
+
+def test_a_part_that_no_input_reads_but_by_rounding_is_used_by_none():
+    """Its strengths are within a hundredth of its greatest, as those of no other are."""
+    own = torch.eye(8).double()
+    module = Formula(lambda net, x: x @ net.W.T, W=own)
+    parts = Components.of({"W": Factors(own[:, None], own[:, None])})
+    x = (torch.rand(400, 8, generator=torch.Generator().manual_seed(3)) < 0.3).double()
+    x[:, 7] = 1e-7 + 1e-9 * x[:, 0]
+    target = apd.Target.of(module, x[:4])
+    allowed = 0.003 * float(x.square().mean())
+    used = Usage.of(target, parts, x, apd.Config()).needed(8.0, allowed)
+    assert torch.equal(used, x > 0.5)
 
 
 def test_every_weight_is_decomposed_as_if_it_were_alone():

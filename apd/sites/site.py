@@ -110,3 +110,14 @@ class Site:
     name: str
     shape: tuple[int, int]
     uses: tuple[Use, ...]
+
+    @property
+    def reading(self) -> tuple[bool, bool]:
+        """Whether a use reads with U, and whether one does with V."""
+        u, v = zip(*(use.sides(True, False) for use in self.uses), strict=True)
+        return any(u), any(v)
+
+    @property
+    def tied(self) -> bool:
+        """Whether uses read with either side, so that what one reads with another writes with."""
+        return all(self.reading)

@@ -40,9 +40,26 @@ class Sides(NamedTuple):
     V: Float[Tensor, "i i"]
 
 
+class Moments(NamedTuple):
+    """Sums of v v^T on either side of a site's components.
+
+    Attributes:
+        read: over what the weight reads; zero on a side that no use reads with.
+        met: over the gradients at what it writes; zero on a side that no use writes with.
+    """
+
+    read: Sides
+    met: Sides
+
+    @property
+    def both(self) -> Sides:
+        """Over all that a side has to do with."""
+        return Sides(self.read.U + self.met.U, self.read.V + self.met.V)
+
+
 def moments(
     target: Target, x: Shaped[Tensor, "n *shape"], generator: torch.Generator
-) -> dict[str, Sides]:
+) -> dict[str, Moments]:
     """Sums of v v^T over what a weight reads, and over the gradients at what it writes.
 
     They run over inputs, positions and uses.
@@ -63,7 +80,7 @@ def moments(
         for name, site in target.sites.items()
         if max(site.shape) <= LARGEST
     }
-    totals = {s: Sides(*(f.new_zeros(len(f), len(f)) for f in b)) for s, b in bases.items()}
+    totals = {s: Moments(nothing(b), nothing(b)) for s, b in bases.items()}
     at_once = min(ROWS_AT_ONCE, rows_that_fit(2 * numbers_of(target)))
     for rows in spread_over(x, ROWS).split(at_once):
         outputs, captures = capture(target, rows)
@@ -72,12 +89,23 @@ def moments(
         gradients = torch.autograd.grad(outputs, places, signs, materialize_grads=True)
         for g, (use, vectors, _) in zip(gradients, captures, strict=True):
             if use.site in bases:
-                basis = bases[use.site]
-                met = use.sides(use.read(vectors, basis), use.adjoint(g, basis))
-                for total, side in zip(totals[use.site], met, strict=True):
-                    met_by = side.reshape(-1, len(total))
-                    total.addmm_(met_by.T, met_by)
+                basis, total = bases[use.site], totals[use.site]
+                reads, _ = use.sides(*total.read)
+                _, writes = use.sides(*total.met)
+                add_squares(reads, use.read(vectors, basis))
+                add_squares(writes, use.adjoint(g, basis))
     return totals
+
+
+def nothing(basis: Factors) -> Sides:
+    """No sums yet."""
+    return Sides(*(f.new_zeros(len(f), len(f)) for f in basis))
+
+
+def add_squares(total: Float[Tensor, "d d"], vectors: Float[Tensor, "... d 1"]) -> None:
+    """Add v v^T of every vector, in place."""
+    rows = vectors.reshape(-1, len(total))
+    total.addmm_(rows.T, rows)
 
 
 def unit_vectors(site: Site, target: Target) -> Factors:
@@ -87,13 +115,13 @@ def unit_vectors(site: Site, target: Target) -> Factors:
     return Factors(*(torch.eye(d).to(weight)[:, None] for d in (o, i)))
 
 
-def exercised(found: Mapping[str, Sides]) -> dict[str, Sides]:
+def exercised(found: Mapping[str, Moments]) -> dict[str, Sides]:
     """Per site and side, the projection [d, d] on the directions that are exercised.
 
     Left out are the least exercised directions, which make up `UNEXERCISED` of the mean square
     between them.
     """
-    return {site: Sides(*map(projection, sides)) for site, sides in found.items()}
+    return {site: Sides(*map(projection, own.both)) for site, own in found.items()}
 
 
 def projection(moment: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
@@ -103,28 +131,29 @@ def projection(moment: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
     return inside @ inside.T
 
 
-def read(target: Target, found: Mapping[str, Sides]) -> dict[str, Sides]:
-    """Per site, the projection on the directions that are read, on the side that reads.
+def read(target: Target, found: Mapping[str, Moments]) -> dict[str, Sides]:
+    """Per site, the projections on the directions that are read, on the sides that read.
 
     Left out are the least read directions, which make up `UNEXERCISED` of the mean square between
     them, and no more of what reading makes of the outputs at first order: where outputs are steep,
-    little is much. The other side is left as it is.
+    little is much. A side that only writes is left as it is.
 
     Args:
         target: the network.
         found: moments of its inputs.
-
-    Returns:
-        Per site; one that is read on both sides, as a tied weight may be, is left out.
     """
     sides = {}
-    for name, (u, v) in found.items():
+    for name, (of_reads, of_writes) in found.items():
         weight = target.weight(name)
-        roles = {use.sides("read", "met") for use in target.sites[name].uses}
-        if roles == {("met", "read")}:
-            sides[name] = Sides(torch.eye(len(u)).to(u), reading(v, weight.T @ u @ weight))
-        elif roles == {("read", "met")}:
-            sides[name] = Sides(reading(u, weight @ v @ weight.T), torch.eye(len(v)).to(v))
+        effects = weight @ of_writes.V @ weight.T, weight.T @ of_writes.U @ weight
+        sides[name] = Sides(
+            *(
+                reading(moment, effect) if reads else torch.eye(len(moment)).to(moment)
+                for reads, moment, effect in zip(
+                    target.sites[name].reading, of_reads, effects, strict=True
+                )
+            )
+        )
     return sides
 
 
