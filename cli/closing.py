@@ -72,8 +72,9 @@ def drift(summary: Summary) -> str:
 def show_worst(summary: Summary, console: Console) -> None:
     """Prints the most surprising of the flagged inputs, and the components that made them so."""
     from cli.console import say, table
-    from mad.reports.words import bits_text
+    from mad.reports.words import UNUSED, bits_text
 
+    why = [leading(found) for found in summary.worst]
     say(console, "\nMost surprising, and the components that add most to their bits:", "bold red")
     console.print(
         table(
@@ -84,21 +85,23 @@ def show_worst(summary: Summary, console: Console) -> None:
                     bits_text(found.bits),
                     f"{found.p_value:.2g}",
                     str(found.prediction),
-                    leading(found),
+                    leads,
                 )
-                for found in summary.worst
+                for found, leads in zip(summary.worst, why, strict=True)
             ),
             words=-1,
         )
     )
+    if any(UNUSED in leads for leads in why):
+        say(console, f"{UNUSED}: weights that no trusted input uses")
 
 
 def leading(explanation: mad.Explanation) -> str:
-    """The first few components of an explanation, with their bits."""
-    from mad.reports.words import bits_text
+    """The first few that an explanation names, with their bits."""
+    from mad.reports.words import named
 
-    first = explanation.components[:SHOWN_COMPONENTS]
-    return ", ".join(f"{part.component} ({bits_text(part.bits)})" for part in first)
+    parts = ((part.component, part.bits) for part in explanation.components)
+    return ", ".join(named(parts, explanation.terms["residual_bits"])[:SHOWN_COMPONENTS])
 
 
 def few(first: Sequence[int], count: int) -> str:

@@ -27,7 +27,7 @@ def singles(target: Target) -> Components:
 
 
 def tied(turned: bool, bias: float) -> tuple[Target, torch.Tensor]:
-    """Six numbers to three and back, the last of them never there, the last two outputs behind a bias."""
+    """Six numbers to three and back: the last is never there, two outputs are behind a bias."""
     draw = numbers(11)
     W, biases, x = draw(3, 6), torch.zeros(6, dtype=FLOAT), 0.3 * draw(200, 6)
     biases[4:], x[:, 5] = -bias, 0

@@ -218,6 +218,12 @@ def test_what_is_said_of_many_inputs_is_what_their_rows_say(here, tmp_path, trai
     assert [line[:2] for line in shown] == [
         [row["index"], f"{float(row['score_bits']):,.1f}"] for row in worst
     ]
+    unused = [float(row["residual_bits"]) >= float(row["component_1_bits"]) for row in worst]
+    assert [line[4] for line in shown] == [
+        "unused" if more else row["component_1"] for more, row in zip(unused, worst, strict=True)
+    ]
+    assert ("unused: weights that no trusted input uses" in out) == any(unused)
+    assert any(unused)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="pyarrow is an extra")

@@ -15,6 +15,7 @@ from mad.reports.content import CARDS, FEWEST_ROWS, drawn_rows
 from mad.reports.curves import threshold
 from mad.reports.drawings import direction, drawn
 from mad.reports.gathered import KEPT
+from mad.reports.words import named
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,23 @@ def test_rows_are_the_most_surprising_flagged_then_others(made, result):
         assert row.terms == {name: bits[row.index] for name, bits in result.terms.items()}
         named = result.components[row.index].tolist()
         assert [part.component for part in row.named] == named
+
+
+@pytest.mark.parametrize(
+    ("components", "unused", "expected"),
+    [
+        ([(7, 31.2), (2, 4.0)], 12.0, ["7 (31.2)", "2 (4.0)"]),
+        ([(7, 31.2), (2, 4.0)], 1234.5, ["unused (1,234.5)", "7 (31.2)", "2 (4.0)"]),
+        ([(7, 0.01), (2, 0.0)], 8.0, ["unused (8.0)"]),
+        ([(7, 0.01), (2, 0.0)], 0.04, []),
+        ([(7, 3.0)], None, ["7 (3.0)"]),
+        ([(7, None)], None, ["7 (not finite)"]),
+    ],
+)
+def test_named_are_those_with_bits_and_what_is_not_used_where_it_has_as_many(
+    components, unused, expected
+):
+    assert named(components, unused) == expected
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])

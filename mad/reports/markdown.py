@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from mad.reports.model import Card, Report, Row, Use
-from mad.reports.words import bits_text, counted, number, percent
+from mad.reports.words import bits_text, counted, number, percent, row_named
 
 ROWS = 20
 USES = 10
@@ -54,7 +54,7 @@ def row(found: Row, card: Card | None) -> tuple[str, ...]:
         "yes" if found.flagged else "no",
         str(found.prediction),
         "" if card is None else str(card.prediction_without),
-        ", ".join(f"{part.component} ({bits_text(part.bits)})" for part in found.named),
+        row_named(found),
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from mad.reports.model import DriftFound, Flagging
+from collections.abc import Iterable
+
+from mad.reports.model import DriftFound, Flagging, Row
 
 LARGEST_PLAIN = 1e6
+LEAST_SHOWN = 0.05
+UNUSED = "unused"
 WHOLE_FROM = 10
 
 
@@ -13,6 +17,27 @@ def bits_text(bits: float | None) -> str:
     if bits is None:
         return "not finite"
     return f"{bits:,.1f}" if abs(bits) < LARGEST_PLAIN else f"{bits:.2e}"
+
+
+def named(components: Iterable[tuple[int, float | None]], unused: float | None) -> list[str]:
+    """The components that answer for bits, with these.
+
+    Before them `UNUSED`, the weights that trusted inputs do not use, where these have as many.
+
+    Args:
+        components: numbers and bits, in falling order.
+        unused: the residual bits.
+    """
+    shown = [(str(c), bits) for c, bits in components if bits is None or bits >= LEAST_SHOWN]
+    if unused is not None and unused >= max([LEAST_SHOWN, *(bits or 0 for _, bits in shown)]):
+        shown.insert(0, (UNUSED, unused))
+    return [f"{name} ({bits_text(bits)})" for name, bits in shown]
+
+
+def row_named(row: Row) -> str:
+    """What a row names."""
+    parts = ((part.component, part.bits) for part in row.named)
+    return ", ".join(named(parts, row.terms.get("residual_bits")))
 
 
 def number(value: float | None) -> str:
