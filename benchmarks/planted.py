@@ -12,10 +12,10 @@ AUROC    of the bits
 any      the same, of all inputs that exercise the mechanism
 TPR      detected at 1 % false alarms
 alarms   share of inputs flagged at alpha 0.01 that do not exercise the mechanism
-carrier  the component that holds most of the mechanism, or the residual, and how much of it:
-         <P, M> / <M, M>
-named    flagged anomalies whose first named component is the carrier; where the residual is the
-         carrier, those with more residual bits than any component answers for
+carriers the component that holds most of the mechanism, or the residual, and any that hold `ALIKE`
+         times as much at least; beside them how much the first holds: <P, M> / <M, M>
+named    flagged anomalies whose first named component is a carrier; where the residual is one,
+         also those with more residual bits than any component answers for
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from mad.metrics import auroc, tpr_at_fpr
 ALPHA = 0.01
 RESIDUAL = -1
 ACTS = 0.1
+ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Row:
     tpr: float
     alarms: float
     flagged: float
-    carrier: int
+    carriers: list[int]
     share: float
     named: float
     seconds: float
@@ -74,7 +75,8 @@ def measured(name: str, seed: int) -> Row:
     anomaly = odd & acts(run, planted, toy.inputs.x)
     flagged = result.flagged(ALPHA)
     shares = held(run, planted)
-    carrier = int(shares.argmax()) - 1
+    order = (-shares).argsort()
+    carriers = [int(i) - 1 for i in order if shares[i] >= ALIKE * shares.max()]
     return Row(
         toy=name,
         seed=seed,
@@ -83,9 +85,9 @@ def measured(name: str, seed: int) -> Row:
         tpr=tpr_at_fpr(result.bits[~odd], result.bits[anomaly], 0.01),
         alarms=float(flagged[~odd].mean()),
         flagged=float(flagged[anomaly].mean()),
-        carrier=carrier,
+        carriers=carriers,
         share=float(shares.max()),
-        named=float(blames(result, carrier)[flagged & anomaly].mean()),
+        named=float(blames(result, carriers)[flagged & anomaly].mean()),
         seconds=seconds,
     )
 
@@ -110,11 +112,12 @@ def held(run: apd.Run, mechanism: Mechanism) -> np.ndarray:
     return np.concatenate([[residual], products]) / whole
 
 
-def blames(result: mad.Result, carrier: int) -> np.ndarray:
-    """Whether each input's anomaly is put down to the carrier."""
-    if carrier == RESIDUAL:
-        return result.terms["residual_bits"] > result.component_bits[:, 0]
-    return result.components[:, 0] == carrier
+def blames(result: mad.Result, carriers: list[int]) -> np.ndarray:
+    """Whether each input's anomaly is put down to a carrier."""
+    named = np.isin(result.components[:, 0], carriers)
+    if RESIDUAL in carriers:
+        named |= result.terms["residual_bits"] > result.component_bits[:, 0]
+    return named
 
 
 def show(found: list[Row], console: Console) -> None:
@@ -127,7 +130,7 @@ def show(found: list[Row], console: Console) -> None:
         "TPR",
         "alarms",
         "flagged",
-        "carrier",
+        "carriers",
         "holds",
         "named",
         "s",
@@ -144,7 +147,7 @@ def show(found: list[Row], console: Console) -> None:
             f"{row.tpr:.3f}",
             f"{row.alarms:.3f}",
             f"{row.flagged:.3f}",
-            "residual" if row.carrier == RESIDUAL else str(row.carrier),
+            ", ".join("residual" if c == RESIDUAL else str(c) for c in row.carriers),
             f"{row.share:.0%}",
             f"{row.named:.3f}",
             f"{row.seconds:.0f}",
