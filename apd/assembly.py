@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
-from apd.activity import strongest
 from apd.components import Components
 from apd.config import Config
 from apd.reference import spread_over
@@ -51,9 +50,9 @@ def assembled(
     fewest: list[Bool[Tensor, "n P"]] = []
     enough: list[Bool[Tensor, "n P"]] = []
     for site, parts in living.items():
-        usage, most = Usage.of(target.alone(site), parts, some, config), found[site].active
+        usage, most = Usage(target.alone(site), parts, some, config), found[site].active
         fewest.append(usage.needed(most, share * usage.without))
-        enough.append(strongest(usage.strengths, most))
+        enough.append(usage.strongest(most))
     ranks = torch.cat([parts.ranks() for parts in living.values()])
     any_two = torch.ones(len(ranks), len(ranks), dtype=torch.bool)
     owner = together(torch.cat(fewest, dim=1), ranks, 1.0, any_two)
@@ -63,7 +62,7 @@ def assembled(
         dict(zip(living, owner.split(counts), strict=True)),
     )
     least = components_used(torch.cat(enough, dim=1), owner)
-    return components, Usage.of(target, components, some, config).enough(least)
+    return components, Usage(target, components, some, config).enough(least)
 
 
 def components_used(parts: Bool[Tensor, "n P"], owner: Int[Tensor, "P"]) -> float:

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from apd.activity import strengths, strongest
+from apd.activity import strengths
 from apd.assembly import ROWS, Found
 from apd.components import Components
 from apd.config import Config
@@ -68,12 +68,12 @@ def simplest(
         config: the settings.
     """
     some = spread_over(x, ROWS)
-    usage = Usage.of(target, living(target, trained.factors), some, config)
+    usage = Usage(target, living(target, trained.factors), some, config)
     aim = config.exactness * usage.without
-    allowed = max(aim, min(usage.loss(strongest(usage.strengths, trained.active)), LAX * aim))
+    allowed = max(aim, min(usage.loss(trained.active), LAX * aim))
     best, least = trained, WORTH * account(usage, trained.active, allowed).names
     for factors in rows_and_columns(target, some, trained.factors, config):
-        usage = Usage.of(target, living(target, factors), some, config)
+        usage = Usage(target, living(target, factors), some, config)
         own = account(usage, usage.affecting, allowed)
         if own.names < least:
             best, least = Found(factors, own.active), own.names
@@ -88,10 +88,10 @@ def account(usage: Usage, most: float, allowed: float) -> Account:
         most: how many parts of an input there may be.
         allowed: what may be left of the loss of the outputs.
     """
-    if usage.loss(strongest(usage.strengths, most)) > allowed:
+    if usage.loss(most) > allowed:
         return Account(math.inf, most)
     active, power = usage.fewest(most, allowed), usage.config.schatten_p
-    used = strongest(usage.strengths, active)
+    used = usage.strongest(active)
     sizes = losses.complexity(losses.sizes(usage.components), power)
     names = used.to(sizes).mean(0) @ (1 + sizes / typical_size(usage.target) ** power)
     return Account(float(names), active)

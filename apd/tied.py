@@ -15,7 +15,7 @@ from apd.components import Components
 from apd.config import Config
 from apd.sites import Factors
 from apd.target import Target
-from apd.training.exercise import Sides, moments, read
+from apd.training.exercise import Sides, moments, read, whole
 from apd.training.losses import OUTPUT_LOSSES
 from apd.training.scales import missing, sample
 from apd.training.train import generator_of
@@ -66,5 +66,4 @@ def project(parts: Factors, side: Sides) -> None:
 
 def each_alone(sides: Sides) -> tuple[Sides, Sides]:
     """Projections on one side, the other as it is."""
-    u, v = (torch.eye(len(side)).to(side) for side in sides)
-    return Sides(sides.U, v), Sides(u, sides.V)
+    return Sides(sides.U, whole(sides.V)), Sides(whole(sides.U), sides.V)

@@ -34,36 +34,33 @@ class Usage:
         components: of it.
         x: the inputs [n, ...].
         config: the settings.
-        strengths: of the components on them.
     """
 
     target: Target
     components: Components
     x: Shaped[Tensor, "n *shape"]
     config: Config
-    strengths: Float[Tensor, "n C"]
 
-    @classmethod
-    def of(
-        cls,
-        target: Target,
-        components: Components,
-        x: Shaped[Tensor, "n *shape"],
-        config: Config,
-    ) -> Usage:
-        """Measure the strengths."""
-        return cls(target, components, x, config, strengths(target, components, x))
+    @cached_property
+    def strengths(self) -> Float[Tensor, "n C"]:
+        """A_c(x) of the components on the inputs."""
+        return strengths(self.target, self.components, self.x)
 
     @cached_property
     def without(self) -> float:
         """The loss of the outputs without any of the decomposed weights."""
         return float(missing(self.target, sample(self.target, self.x), self.config))
 
-    def loss(self, active: Bool[Tensor, "n C"]) -> float:
-        """The loss of the outputs on the active components."""
+    def strongest(self, active: float) -> Bool[Tensor, "n C"]:
+        """The strongest, so many per input on average."""
+        return strongest(self.strengths, active)
+
+    def loss(self, active: float) -> float:
+        """The loss of the outputs on the strongest, so many per input on average."""
         at_once = rows_at_once(self.target, self.components.numbers_read)
         loss = 0.0
-        for rows, on in zip(self.x.split(at_once), active.split(at_once), strict=True):
+        used = self.strongest(active)
+        for rows, on in zip(self.x.split(at_once), used.split(at_once), strict=True):
             pairs = Pairs.dense(on, self.target.dtype)
             outputs = masked_outputs(self.target, self.components, rows, pairs)
             loss += len(rows) * float(OUTPUT_LOSSES[self.config.loss](self.target(rows), outputs))
@@ -81,7 +78,7 @@ class Usage:
             most: how many there may be: the answer where fewer do not explain as much.
             allowed: what may be left of the loss of the outputs.
         """
-        used = strongest(self.strengths, self.fewest(most, allowed))
+        used = self.strongest(self.fewest(most, allowed))
         greatest = self.strengths.amax(0)
         rounding = ROUNDING * max(greatest.tolist(), default=0.0)
         having = self.strengths > (EFFECT * greatest).clamp_min(rounding)
@@ -98,7 +95,7 @@ class Usage:
         low, high = 0.0, min(most, self.affecting)
         for _ in range(HALVINGS):
             between = (low + high) / 2
-            if self.loss(strongest(self.strengths, between)) <= allowed:
+            if self.loss(between) <= allowed:
                 high = between
             else:
                 low = between
@@ -113,7 +110,7 @@ class Usage:
         allowed = self.config.separation * self.without
         active = least
         while active < self.affecting:
-            if self.loss(strongest(self.strengths, active)) <= allowed:
+            if self.loss(active) <= allowed:
                 break
             active = min(self.affecting, max(MORE * active, 1 / len(self.x)))
         return active

@@ -23,7 +23,7 @@ def singular(run: apd.Run, x: Tensor) -> apd.Components:
 def singular_apart(run: apd.Run, x: Tensor) -> apd.Components:
     """The same of what the reference reads of every weight, and of what it does not.
 
-    So much of ours takes no training: whatever ends one sets that apart too.
+    So much of ours takes no training: whatever ends one sets that apart too, of untied weights.
     """
     found = moments(run.target, x, generator_of(run.config, run.config.steps))
     parts = {}

@@ -46,7 +46,7 @@ import toys
 from apd import recovery
 from apd.usage import per_input
 
-# (MMCS, ML2R) of the published tables: APD, arXiv 2501.14926; SPD, arXiv 2506.20790
+# MMCS/ML2R of the published tables: of APD, arXiv 2501.14926, and of SPD, arXiv 2506.20790
 PUBLISHED = {
     "tms-5-2": (".998/.893", "1.000/.993"),
     "tms-40-10": (".996/.935", "1.000/1.010"),

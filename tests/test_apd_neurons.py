@@ -151,7 +151,7 @@ def test_the_account_counts_names_and_sizes_of_the_parts_in_use(split):
     typical = sizes.square().mean().sqrt()
     first, other = 1 + (0.5 * sizes / typical) ** 0.9, 1 + (sizes / typical) ** 0.9
     expected = (2 * first[:split].sum() + other[split:].sum()) / 60
-    usage = Usage.of(target, living(target, trained.factors), x, config)
+    usage = Usage(target, living(target, trained.factors), x, config)
     names, active = account(usage, trained.active, 1e-9)
     assert names == pytest.approx(expected.item())
     assert active == pytest.approx(trained.active)
@@ -202,7 +202,7 @@ def test_lines_that_do_not_explain_the_outputs_are_not_taken():
     x = torch.tensor([[0, 1], [1, 0], [1, 1]], dtype=FLOAT).repeat(7, 1) * 0.9
     target = apd.Target.of(module, x[:2])
     own = next(rows_and_columns(target, x, slots(target), apd.Config()))
-    usage = Usage.of(target, living(target, own), x, apd.Config())
+    usage = Usage(target, living(target, own), x, apd.Config())
     assert account(usage, usage.affecting, 1e-3).names == math.inf
     nothing = Found(slots(target), 1.0)
     assert simplest(target, x, nothing, apd.Config()) is nothing

@@ -180,7 +180,7 @@ def test_of_a_weight_inputs_use_the_fewest_parts_that_explain_the_outputs(share)
     parts = Components.of({"W": Factors(module.W.detach()[:, None], own)})
     x = numbers(9)(300, 6)
     target = apd.Target.of(module, x[:4])
-    usage = Usage.of(target, parts, x, apd.Config())
+    usage = Usage(target, parts, x, apd.Config())
     allowed = share * float(target(x).square().mean())
     k = usage.fewest(6.0, allowed)
 
@@ -206,7 +206,7 @@ def test_where_few_parts_have_an_effect_and_half_of_them_are_needed_it_is_those(
     x = amounts * (torch.rand(400, 8, generator=draw) < on)
     target = apd.Target.of(module, x[:4])
     allowed = 0.003 * float(x.square().mean())
-    used = Usage.of(target, parts, x, apd.Config()).needed(8.0, allowed)
+    used = Usage(target, parts, x, apd.Config()).needed(8.0, allowed)
     assert torch.equal(used, x > 0) == every
     assert (used <= (x > 0)).all()
     assert used[x == 1].float().mean() > 0.99
@@ -221,7 +221,7 @@ def test_a_part_that_no_input_reads_but_by_rounding_is_used_by_none():
     x[:, 7] = 1e-7 + 1e-9 * x[:, 0]
     target = apd.Target.of(module, x[:4])
     allowed = 0.003 * float(x.square().mean())
-    used = Usage.of(target, parts, x, apd.Config()).needed(8.0, allowed)
+    used = Usage(target, parts, x, apd.Config()).needed(8.0, allowed)
     assert torch.equal(used, x > 0.5)
 
 

@@ -146,15 +146,14 @@ def read(target: Target, found: Mapping[str, Moments]) -> dict[str, Sides]:
     for name, (of_reads, of_writes) in found.items():
         weight = target.weight(name)
         effects = weight @ of_writes.V @ weight.T, weight.T @ of_writes.U @ weight
-        sides[name] = Sides(
-            *(
-                reading(moment, effect) if reads else torch.eye(len(moment)).to(moment)
-                for reads, moment, effect in zip(
-                    target.sites[name].reading, of_reads, effects, strict=True
-                )
-            )
-        )
+        every = zip(target.sites[name].reading, of_reads, effects, strict=True)
+        sides[name] = Sides(*(reading(m, e) if reads else whole(m) for reads, m, e in every))
     return sides
+
+
+def whole(like: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """On all directions."""
+    return torch.eye(len(like)).to(like)
 
 
 def reading(
