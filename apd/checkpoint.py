@@ -25,7 +25,7 @@ from apd.training.train import Step
 CHECKPOINT = "checkpoint.safetensors"
 
 # raised whenever training comes to take other steps, so that none goes on with another's
-TRAINING = 6
+TRAINING = 7
 
 
 def is_unfinished(directory: Path | str) -> bool:

@@ -24,7 +24,8 @@ class Config(BaseModel):
         components: how many parts to look for in every weight, more than there are mechanisms;
             None: two and a half times its larger dimension, at least 50 and at most 200. Those that
             inputs use together become one component (`apd.together`). Where a weight's own rows or
-            columns are its parts they may be 200 whatever this says (`apd.neurons`).
+            columns, or sources of what it reads, are its parts they may be 200 whatever this says
+            (`apd.simplest`).
         rank: the most a part's rank may be.
         objective: how training asks for few components (`apd.training.objectives`): batch-topk,
             sample-topk and exact-k choose them, lp penalises the attributions of all.

@@ -25,11 +25,11 @@ from apd.components import Components
 from apd.config import Config
 from apd.errors import ReferenceError
 from apd.inputs import Arrays
-from apd.neurons import simplest
 from apd.preparation import set_up
 from apd.products import unfilled
 from apd.reference import fingerprint_of, row_hashes
 from apd.run import Run, load
+from apd.simplest import simplest
 from apd.store import claim, is_run
 from apd.target import Target
 from apd.threads import threads_for

@@ -1,6 +1,4 @@
-"""A weight's own rows and columns in place of what training found, where they are simpler."""
-
-import math
+"""A weight's own rows and columns as its parts."""
 
 import pytest
 import torch
@@ -9,11 +7,8 @@ from torch import nn
 
 import apd
 import toys
-from apd import recovery
-from apd.assembly import Found
-from apd.neurons import account, living, rows_and_columns, simplest
-from apd.sites import Factors
-from apd.usage import Usage
+from apd import Components, recovery
+from apd.neurons import rows_and_columns
 
 FLOAT = torch.float64
 OWNERS = torch.tensor([1, 0, 0, 1, 0, 1, 0])
@@ -50,15 +45,9 @@ def whole(target: apd.Target, i: int) -> dict[str, torch.Tensor]:
     }
 
 
-def slots(target: apd.Target, count: int = 9, rank: int = 1) -> Factors:
-    ((_, site),) = target.sites.items()
-    return Factors(*(torch.zeros(count, rank, d, dtype=FLOAT) for d in site.shape))
-
-
-def weights(target: apd.Target, factors: Factors) -> list[torch.Tensor]:
-    """Those of the parts that are not zero."""
-    (site,) = target.sites
-    parts = living(target, factors)
+def weights(parts: Components) -> list[torch.Tensor]:
+    """Those of every part."""
+    (site,) = parts.factors
     return [parts.component(c)[site] for c in range(parts.count)]
 
 
@@ -73,19 +62,19 @@ def same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> bool:
 def test_rows_on_one_line_are_a_part_per_function_whether_or_not_inputs_use_it(bits):
     target, x = gated(bits)
     alone = target.alone("0.weight")
-    by_rows, by_columns = rows_and_columns(alone, x, slots(alone), apd.Config())
-    assert same(weights(alone, by_rows), [whole(target, i)["0.weight"] for i in range(2)])
+    by_rows, by_columns = rows_and_columns(alone, x, 9, apd.Config())
+    assert same(weights(by_rows), [whole(target, i)["0.weight"] for i in range(2)])
     columns = target.weight("0.weight")
     own = [columns * torch.eye(3, dtype=FLOAT)[i] for i in range(3)]
-    assert same(weights(alone, by_columns), own)
+    assert same(weights(by_columns), own)
 
 
 def test_columns_on_one_line_that_other_inputs_use_stay_apart():
     target, x = gated()
     alone = target.alone("2.weight")
-    by_rows, by_columns = rows_and_columns(alone, x, slots(alone), apd.Config())
-    assert same(weights(alone, by_rows), [target.weight("2.weight")])
-    assert same(weights(alone, by_columns), [whole(target, i)["2.weight"] for i in range(2)])
+    by_rows, by_columns = rows_and_columns(alone, x, 9, apd.Config())
+    assert same(weights(by_rows), [target.weight("2.weight")])
+    assert same(weights(by_columns), [whole(target, i)["2.weight"] for i in range(2)])
 
 
 def test_rows_that_are_each_others_opposite_stay_apart():
@@ -93,119 +82,32 @@ def test_rows_that_are_each_others_opposite_stay_apart():
     module = module.double()
     x = numbers(3)(50, 2)
     target = apd.Target.of(module, x[:2])
-    by_rows, _ = rows_and_columns(target, x, slots(target), apd.Config())
+    by_rows, _ = rows_and_columns(target, x, 9, apd.Config())
     rows = module.A.detach()
-    assert same(weights(target, by_rows), [rows * torch.eye(2)[:, [i]] for i in range(2)])
+    assert same(weights(by_rows), [rows * torch.eye(2)[:, [i]] for i in range(2)])
 
 
 @pytest.mark.of_parts
 def test_rows_and_columns_add_up_to_the_weight_whatever_its_kind(problem):
     for site in problem.target.sites:
         alone = problem.target.alone(site)
-        found = list(rows_and_columns(alone, problem.x, slots(alone, 40, 2), apd.Config()))
+        found = list(rows_and_columns(alone, problem.x, 40, apd.Config()))
         assert len(found) == 2
         for own in found:
-            assert all(t.shape[1] == 2 for t in own)
-            zeros = [int((t == 0).all(-1).all(-1).sum()) for t in own]
-            assert min(zeros) >= min(alone.sites[site].shape)
-            torch.testing.assert_close(sum(weights(alone, own)), alone.weight(site))
+            assert all(t.shape[1] == 1 and t.flatten(1).any(1).all() for t in own.factors[site])
+            torch.testing.assert_close(sum(weights(own)), alone.weight(site))
 
 
-def test_more_lines_than_training_looks_for_or_a_larger_weight_are_not_tried(monkeypatch):
+def test_more_lines_than_there_may_be_parts_or_a_larger_weight_are_not_tried(monkeypatch):
     target, x = gated()
     alone = target.alone("0.weight")
-    few = [
-        len(weights(alone, o)) for o in rows_and_columns(alone, x, slots(alone, 1), apd.Config())
-    ]
-    assert few == [2, 3]
-    monkeypatch.setattr("apd.neurons.COMPONENTS", (1, 1))
     counts = {
-        most: [len(weights(alone, own)) for own in rows_and_columns(alone, x, left, apd.Config())]
+        most: [own.count for own in rows_and_columns(alone, x, most, apd.Config())]
         for most in (3, 2, 1)
-        for left in [slots(alone, most)]
     }
     assert counts == {3: [2, 3], 2: [2], 1: []}
     monkeypatch.setattr("apd.neurons.LARGEST", 6)
-    assert list(rows_and_columns(alone, x, slots(alone), apd.Config())) == []
-
-
-def features(split: int, step: float = 1.0) -> tuple[apd.Target, torch.Tensor, Found]:
-    """Sixty features, each larger than the last, with a part of their own, or with two halves."""
-    module = Formula(lambda m, x: x @ m.A.T, A=torch.diag(1 + step * torch.arange(60).double()))
-    x = torch.eye(60, dtype=FLOAT).repeat(3, 1)
-    target = apd.Target.of(module, x[:2])
-    held = torch.ones(60, dtype=FLOAT)
-    held[:split] = 0.5
-    u, v = held[:, None] * module.A.detach(), torch.eye(60, dtype=FLOAT)
-    u, v = torch.cat([u, u[:split]]), torch.cat([v, v[:split]])
-    zeros = torch.zeros(4, 60, dtype=FLOAT)
-    parts = Factors(*(torch.cat([side, zeros])[:, None] for side in (u, v)))
-    return target, x, Found(parts, 1 + split / 60)
-
-
-@pytest.mark.parametrize("split", [0, 3])
-def test_the_account_counts_names_and_sizes_of_the_parts_in_use(split):
-    target, x, trained = features(split)
-    config = apd.Config(exactness=1e-9)
-    sizes = 1 + torch.arange(60).double()
-    typical = sizes.square().mean().sqrt()
-    first, other = 1 + (0.5 * sizes / typical) ** 0.9, 1 + (sizes / typical) ** 0.9
-    expected = (2 * first[:split].sum() + other[split:].sum()) / 60
-    usage = Usage(target, living(target, trained.factors), x, config)
-    names, active = account(usage, trained.active, 1e-9)
-    assert names == pytest.approx(expected.item())
-    assert active == pytest.approx(trained.active)
-    assert account(usage, 0.9, 1e-9).names == math.inf
-    assert max(account(usage, 0.9, 1e9)) < 0.1
-
-
-def test_the_shorter_account_is_taken_and_of_two_alike_what_was_trained():
-    """One feature in halves makes it longer by a hundredth or so, four of them by a twentieth."""
-    config = apd.Config(exactness=1e-6)
-    for split in (0, 1):
-        target, x, trained = features(split)
-        assert simplest(target, x, trained, config) is trained
-    target, x, trained = features(4)
-    found = simplest(target, x, trained, config)
-    assert same(weights(target, found.factors), weights(target, features(0)[2].factors))
-    assert found.active == pytest.approx(1.0, abs=0.01)
-
-
-def test_so_many_are_active_as_explain_the_outputs_as_far_as_training_aimed():
-    """A weak half of all features is not needed, though it has an effect."""
-    module = Formula(lambda m, x: x @ m.A.T, A=torch.eye(20).double())
-    strong = (torch.arange(20) < 10).double()
-    x = torch.ones(60, 1, dtype=FLOAT) * (strong + 0.01 * (1 - strong))
-    target = apd.Target.of(module, x[:2])
-    nothing = Found(slots(target, 24), 1.0)
-    found = simplest(target, x, nothing, apd.Config())
-    assert len(weights(target, found.factors)) == 20
-    assert found.active == pytest.approx(10, abs=0.3)
-
-
-@pytest.mark.parametrize(("missing", "taken"), [(0.1, False), (0.3, True)])
-def test_what_leaves_more_than_ten_times_what_was_aimed_at_is_replaced(missing, taken):
-    """Without a part of every feature, parts are shorter, and leave its square of the loss."""
-    target, x, trained = features(0, step=0.0)
-    less = Found(Factors((1 - missing) * trained.factors.U, trained.factors.V), 1.0)
-    found = simplest(target, x, less, apd.Config(exactness=0.003))
-    assert (found is less) != taken
-    own, whole = weights(target, found.factors), weights(target, trained.factors)
-    assert same(own, whole) == taken
-
-
-def test_lines_that_do_not_explain_the_outputs_are_not_taken():
-    """Where both inputs are on a step is past its end, and no part of it has an effect."""
-    module = Formula(
-        lambda m, x: torch.relu(x @ m.A.T) - torch.relu(x @ m.A.T - 1), A=torch.ones(1, 2)
-    ).double()
-    x = torch.tensor([[0, 1], [1, 0], [1, 1]], dtype=FLOAT).repeat(7, 1) * 0.9
-    target = apd.Target.of(module, x[:2])
-    own = next(rows_and_columns(target, x, slots(target), apd.Config()))
-    usage = Usage(target, living(target, own), x, apd.Config())
-    assert account(usage, usage.affecting, 1e-3).names == math.inf
-    nothing = Found(slots(target), 1.0)
-    assert simplest(target, x, nothing, apd.Config()) is nothing
+    assert list(rows_and_columns(alone, x, 9, apd.Config())) == []
 
 
 @pytest.mark.parametrize(("name", "seed"), [("gated", 105), ("gated-2", 106)])

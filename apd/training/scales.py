@@ -81,6 +81,12 @@ def typical_sizes(target: Target) -> dict[str, float]:
     }
 
 
+def typical_size(target: Target) -> float:
+    """That of a target's only site."""
+    (size,) = typical_sizes(target).values()
+    return size
+
+
 def missing(target: Target, x: Shaped[Tensor, "n *shape"], config: Config) -> Float[Tensor, ""]:
     """The loss of the outputs without the decomposed weights."""
     nothing = {site: torch.zeros_like(target.weight(site)) for site in target.sites}

@@ -16,7 +16,7 @@ from apd.target import Target
 from apd.training.optimiser import Moments
 from apd.training.sparsity import Sparsity
 
-COMPONENTS = (50, 200)
+FEWEST, MOST = 50, 200
 COMPONENTS_OVER_WIDTH = 2.5
 NEAR = 0.5
 
@@ -69,8 +69,7 @@ def component_count(target: Target, config: Config) -> int:
         ConfigError: an input is to use more of them than there are.
     """
     widest = max(max(site.shape) for site in target.sites.values())
-    fewest, most = COMPONENTS
-    count = config.components or min(most, max(fewest, round(COMPONENTS_OVER_WIDTH * widest)))
+    count = config.components or min(MOST, max(FEWEST, round(COMPONENTS_OVER_WIDTH * widest)))
     if config.active is not None and config.active > count:
         raise ConfigError(f"setting 'active': {config.active:g} of {count} components are too many")
     return count
