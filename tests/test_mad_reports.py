@@ -13,9 +13,9 @@ from mad.drift import Tally
 from mad.reports import Directed, Flagging, Gathered, report_of, wanted
 from mad.reports.content import CARDS, FEWEST_ROWS, drawn_rows
 from mad.reports.curves import threshold
-from mad.reports.drawings import direction, drawn
+from mad.reports.drawings import POINTS, direction, drawn
 from mad.reports.gathered import KEPT
-from mad.reports.words import named
+from mad.reports.words import largest, named
 
 
 @pytest.fixture(scope="module")
@@ -319,3 +319,12 @@ def test_the_tally_is_that_of_all_parts(gathered, result):
         result.calibration, result.bits[result.finite], result.prediction[result.finite]
     )
     np.testing.assert_array_equal(gathered.tally.places, expected.places)
+
+
+def test_the_largest_numbers_of_a_direction_are_named_where_every_one_is_drawn():
+    v = np.array([0.1, -0.9, 0.0, 0.354, -0.2])
+    assert largest(direction(v, (5,))) == "1: -0.90, 3: +0.35, 4: -0.20"
+    assert largest(direction(v[:2], (2,))) == "1: -0.90, 0: +0.10"
+    assert largest(direction(np.arange(16.0), (4, 4))) == ""
+    assert largest(direction(np.arange(POINTS + 1.0), (POINTS + 1,))) == ""
+    assert largest(None) == ""

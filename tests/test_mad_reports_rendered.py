@@ -290,12 +290,16 @@ class Header {
   removeAttribute(name) { delete this.attributes[name]; }
   replaceChildren(button) { this.button = button; }
 }
-const data = [["3", "1.5"], ["10", "None"], ["7", "-2"], ["1", "40"]];
-const rows = data.map(values => ({
-  cells: values.map(v => cell(v, v)), textContent: values.join(" "), hidden: false,
+const data = [
+  ["3", "1.5", "9 (2.0)"], ["10", "None", "unused (1.0)"], ["7", "-2", ""], ["1", "40", "12 (0.5)"],
+];
+const rows = data.map(([input, bits, named]) => ({
+  cells: [cell(input, input), cell(bits, bits), cell(named)],
+  textContent: `${input} ${bits} ${named}`,
+  hidden: false,
 }));
 let order = [...rows];
-const headers = [new Header("Input"), new Header("Bits")];
+const headers = [new Header("Input"), new Header("Bits"), new Header("Components (bits)")];
 const table = {
   tBodies: [{rows, append: (...all) => { order = all; }}],
   tHead: {rows: [{cells: headers}]},
@@ -314,6 +318,7 @@ const said = [];
 headers[1].button.click(); said.push(seen());
 headers[1].button.click(); said.push(seen());
 headers[0].button.click(); said.push(seen());
+headers[2].button.click(); headers[2].button.click(); said.push(seen());
 const shown = () => [rows.map(r => r.hidden), named.count.textContent];
 filter.value = " 40 "; filter.on(); said.push(shown());
 filter.value = ""; filter.on(); said.push(shown());
@@ -325,9 +330,10 @@ console.log(JSON.stringify(said));
 def test_the_script_sorts_and_filters_and_loses_no_row():
     program = DOM + (TEMPLATES / "report.js").read_text().replace('"use strict";', "") + STEPS
     done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
-    down, up, other, found, everything = json.loads(done.stdout)
-    assert down == [["1", "3", "7", "10"], [{}, {"aria-sort": "descending"}]]
-    assert up == [["10", "7", "3", "1"], [{}, {"aria-sort": "ascending"}]]
-    assert other == [["10", "7", "3", "1"], [{"aria-sort": "descending"}, {}]]
+    down, up, other, words, found, everything = json.loads(done.stdout)
+    assert down == [["1", "3", "7", "10"], [{}, {"aria-sort": "descending"}, {}]]
+    assert up == [["10", "7", "3", "1"], [{}, {"aria-sort": "ascending"}, {}]]
+    assert other == [["10", "7", "3", "1"], [{"aria-sort": "descending"}, {}, {}]]
+    assert words == [["7", "3", "1", "10"], [{}, {}, {"aria-sort": "ascending"}]]
     assert found == [[True, True, True, False], "1 of 4 rows"]
     assert everything == [[False] * 4, "4 of 4 rows"]

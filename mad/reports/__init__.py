@@ -18,7 +18,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from mad.reports.cards import Directed
-from mad.reports.content import report_of, wanted
+from mad.reports.content import TITLE, report_of, wanted
 from mad.reports.gathered import Gathered
 from mad.reports.model import Flagging, Report
 
@@ -39,6 +39,7 @@ def rendered(report: Report, suffix: str) -> str:
 
 __all__ = [
     "RENDERERS",
+    "TITLE",
     "Directed",
     "Flagging",
     "Gathered",

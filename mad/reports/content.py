@@ -19,6 +19,7 @@ from mad.reports.usage import usage
 from mad.reports.words import verdict
 from mad.scores import SCORES
 
+TITLE = "What the network did for unusual reasons"
 CARDS = 20
 FEWEST_ROWS = 20
 SAMPLE = 1000
@@ -49,7 +50,7 @@ def report_of(
     rows = shown(gathered)
     flagged = [row.index for row in rows if row.flagged]
     return Report(
-        title="What the network did for unusual reasons",
+        title=TITLE,
         verdict=judged(gathered, flagging),
         scores=histogram(gathered, flagging.alpha),
         p_values=p_values(gathered),

@@ -15,7 +15,7 @@ from mad.reports import plots, small
 from mad.reports.model import Image, Report, Series, Tokens
 from mad.reports.png import png
 from mad.reports.svg import written
-from mad.reports.words import bits_text, number, percent, row_named
+from mad.reports.words import bits_text, largest, number, percent, row_named
 from mad.scores import TOTAL
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,7 +37,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(bits=bits_text, number=number, percent=percent, named=row_named)
+    made.filters.update(
+        bits=bits_text, largest=largest, named=row_named, number=number, percent=percent
+    )
     return made
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mad.reports.model import DriftFound, Flagging, Row
+from mad.reports.model import Drawing, DriftFound, Flagging, Row, Series
 
+LARGEST = 3
 LARGEST_PLAIN = 1e6
 LEAST_SHOWN = 0.05
 UNUSED = "unused"
@@ -38,6 +39,17 @@ def row_named(row: Row) -> str:
     """What a row names."""
     parts = ((part.component, part.bits) for part in row.named)
     return ", ".join(named(parts, row.terms.get("residual_bits")))
+
+
+def largest(direction: Drawing | None) -> str:
+    """The numbers of a direction that count for most, with their places from 0.
+
+    Of a series with every number of its own; an image shows where they are.
+    """
+    if not isinstance(direction, Series) or len(direction.values) < direction.length:
+        return ""
+    places = sorted(range(direction.length), key=lambda j: -abs(direction.values[j]))
+    return ", ".join(f"{j}: {direction.values[j]:+.2f}" for j in places[:LARGEST])
 
 
 def number(value: float | None) -> str:

@@ -7,16 +7,18 @@
   const filter = document.getElementById("filter");
   const count = document.getElementById("count");
 
-  const value = (row, column) => {
-    const text = row.cells[column].dataset.value;
-    return text === "None" ? -Infinity : Number(text);
+  const value = (text) => (text === "None" ? -Infinity : Number(text));
+
+  const compare = (a, b) => {
+    if (a.dataset.value === undefined) {
+      return a.textContent.localeCompare(b.textContent, "en", { numeric: true });
+    }
+    const x = value(a.dataset.value), y = value(b.dataset.value);
+    return x < y ? -1 : x > y ? 1 : 0;
   };
 
   const sort = (column, sign) => {
-    rows.sort((a, b) => {
-      const x = value(a, column), y = value(b, column);
-      return sign * (x < y ? -1 : x > y ? 1 : 0);
-    });
+    rows.sort((a, b) => sign * compare(a.cells[column], b.cells[column]));
     body.append(...rows);
     headers.forEach((header, k) => {
       if (k === column) header.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
