@@ -28,7 +28,7 @@ from apd.threads import threads_for
 
 @dataclass(frozen=True, eq=False)
 class Run(Saved):
-    """A decomposed target; `Saved` says what it holds.
+    """A decomposed target, with what `apd.store.Saved` holds.
 
     Arrays in, arrays out, every row's numbers a function of that row, as `mad.Decomposition` asks.
     """

@@ -19,6 +19,13 @@ BASES = {
 WANT_OF_MEMORY = ("can't allocate memory", "out of memory", "Storage size calculation overflowed")
 
 
+INTERRUPTED = 130
+
+
+class Interrupted(BaseException):
+    """A person interrupted it; no library takes this for an interruption of its own."""
+
+
 class CliError(Exception):
     """Base of what the command line itself refuses; its message is one sentence for a person."""
 

@@ -62,7 +62,7 @@ def export(
     """
     refuse_missing("checking a scorer", "onnxruntime")
     files.check(out)
-    refuse_network(out)
+    files.check_replaced(out, is_scorer, "scorer")
     from cli import runs
     from cli.agreement import check
     from cli.console import facts, say, screen
@@ -93,23 +93,16 @@ def export(
     )
 
 
-def refuse_network(out: Path) -> None:
-    """Refuses to write over an .onnx file that is no scorer, such as the network itself.
-
-    Raises:
-        InputError: so it is.
-    """
+def is_scorer(path: Path) -> bool:
+    """Whether an .onnx file is a scorer, and not another network."""
     import onnx
     from google.protobuf.message import DecodeError
 
-    if not out.exists():
-        return
     try:
-        found = onnx.load(out, load_external_data=False).metadata_props
+        found = onnx.load(path, load_external_data=False).metadata_props
     except DecodeError:
-        found = ()
-    if not any(each.key == "format" and each.value == FORMAT for each in found):
-        raise InputError(f"{out} is there already and is no scorer; give another --out")
+        return False
+    return any(each.key == "format" and each.value == FORMAT for each in found)
 
 
 def model_of(detector: mad.Detector, alpha: float) -> onnx.ModelProto:

@@ -39,6 +39,21 @@ def check(path: Path, *kept: Path | None) -> None:
         raise InputError(f"{path} is a part of a run or of a toy; give another file to write")
 
 
+def check_replaced(path: Path, is_one: Callable[[Path], bool], what: str) -> None:
+    """Refuses to write over a file of another kind; an empty one is of any.
+
+    Args:
+        path: the file.
+        is_one: whether a file is of the kind that is to be written.
+        what: that kind.
+
+    Raises:
+        InputError: so it is.
+    """
+    if path.is_file() and path.stat().st_size and not is_one(path):
+        raise InputError(f"{path} is there already and is no {what}; give another file to write")
+
+
 def check_name(directory: Path) -> None:
     """Refuses a directory for a run or a toy whose name their files could not be read under.
 

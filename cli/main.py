@@ -22,7 +22,7 @@ from cli.report import report
 from cli.score import score
 from cli.serve import serve
 from cli.toy import toy
-from cli.train import INTERRUPTED, train
+from cli.train import train
 
 app = typer.Typer(
     name="apd",
@@ -43,9 +43,14 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     """Interrupts the program, or ends it where torch is being imported, which cannot be undone."""
     spec = getattr(sys.modules.get("torch"), "__spec__", None)
     if getattr(spec, "_initializing", False):
-        print("apd: interrupted.", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)
-    signal.default_int_handler(number, frame)
+        say_interrupted()
+        os._exit(errors.INTERRUPTED)
+    raise errors.Interrupted
+
+
+def say_interrupted() -> None:
+    """Says so on stderr."""
+    print("apd: interrupted.", file=sys.stderr, flush=True)
 
 
 def say_any_name() -> None:
@@ -85,6 +90,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, interrupt)
     try:
         app(prog_name="apd")
+    except errors.Interrupted:
+        say_interrupted()
+        sys.exit(errors.INTERRUPTED)
     except Exception as error:
         if not errors.is_expected(error):
             raise

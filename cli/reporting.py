@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # the keys of mad.reports.RENDERERS, without importing it
 SUFFIXES = (".html", ".md", ".json")
 NEEDS_JINJA = ".html"
+BEGINNING = 4096
 
 
 def suffixed(paths: list[Path] | None) -> list[Path]:
@@ -52,8 +53,17 @@ def check(paths: list[Path], *sources: Path | None) -> None:
     """
     for path in paths:
         files.check(path, *sources)
+        files.check_replaced(path, is_report, "report")
         if path.suffix == NEEDS_JINJA:
             refuse_missing("a report as a page", "jinja2")
+
+
+def is_report(path: Path) -> bool:
+    """Whether a file begins as one of a report's formats does, with its title."""
+    from mad.reports import TITLE
+
+    with path.open("rb") as stream:
+        return TITLE.encode() in stream.read(BEGINNING)
 
 
 def noted(tables: Iterable[Rows], gathered: Gathered) -> Iterator[Rows]:

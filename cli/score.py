@@ -103,7 +103,7 @@ def score(
 
     Example: apd score inputs.npz --alpha 0.01 --out scores.jsonl --fail-on-anomaly
     """
-    from cli import reporting, rows
+    from cli import reporting, rows, scores_file
     from mad.calibration import name_of
     from mad.reports import Gathered
 
@@ -111,10 +111,11 @@ def score(
     summary = flagging(alpha, alarms_per_day, inputs_per_day, fdr)
     if json and out == STDOUT:
         raise typer.BadParameter("--json and --out - both take stdout; give one")
-    if out != STDOUT:
-        files.check(out, inputs)
     if out.suffix == PARQUET:
         refuse_missing("writing .parquet", "pyarrow")
+    if out != STDOUT:
+        files.check(out, inputs)
+        files.check_replaced(out, scores_file.is_one, "scores file")
     paths = reports or []
     reporting.check(paths, out, inputs)
     run, detector, count, chunks = opened(run, inputs, key)

@@ -61,6 +61,15 @@ def read(path: Path) -> Iterator[Columns]:
         raise InputError(f"{path} holds no scores")
 
 
+def is_one(path: Path) -> bool:
+    """Whether a file, whose suffix is one of `READERS`, begins with scores."""
+    try:
+        next(read(path))
+    except InputError:
+        return False
+    return True
+
+
 def typed(name: str, values: Iterable[Any]) -> NDArray[Any]:
     """A column as an array of its own type."""
     if name == "status":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import runs, settings
-from cli.errors import InputError
+from cli.errors import INTERRUPTED, InputError, Interrupted
 from cli.plan import FILE as RECORD
 from cli.plan import Plan, absolute, from_file, recorded
 from cli.speech import Json, Quiet, put
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     import apd
     import mad
     from cli.targets import Material
-
-INTERRUPTED = 130
 
 
 def train(
@@ -200,7 +198,7 @@ def work(
             leave_inputs(material.toy)
         decomposition = decomposed(plan, material, run)
         detector = fitted(decomposition, material, run)
-    except KeyboardInterrupt:
+    except Interrupted:
         say(alerts(), f"apd: interrupted; {how_to_go_on(run, trust=trust)}.")
         raise typer.Exit(INTERRUPTED) from None
     summarise(decomposition, detector, run, time.monotonic() - began)

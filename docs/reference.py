@@ -99,13 +99,22 @@ def code(found: Found) -> str:
     bases = ", ".join(map(ast.unparse, node.bases))
     head = f"class {node.name}({bases})" if bases else f"class {node.name}"
     made = methods(found).get("__init__")
-    fields = [
-        f"    {ast.unparse(field)}"
+    own = [signature(made).replace("\n", "\n    ")] if made is not None else fields(found)
+    return "\n    ".join([head, *own])
+
+
+def fields(found: Found) -> list[str]:
+    """A class's annotated fields, those of bases that are ours first."""
+    node = found.node
+    assert isinstance(node, ast.ClassDef)
+    above = [lookup(found.module, ast.unparse(base)) for base in node.bases]
+    classes = [base for base in above if base is not None and isinstance(base.node, ast.ClassDef)]
+    own = [
+        ast.unparse(field)
         for field in node.body
         if isinstance(field, ast.AnnAssign) and not ast.unparse(field.target).startswith("_")
     ]
-    own = [f"    {signature(made)}".replace("\n", "\n    ")] if made is not None else fields
-    return "\n".join([head, *own])
+    return [*(field for base in classes for field in fields(base)), *own]
 
 
 def signature(node: Function) -> str:

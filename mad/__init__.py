@@ -18,18 +18,20 @@ from mad.decomposition import Decomposition
 from mad.detector import Detector, load
 from mad.drift import Drift
 from mad.errors import InputError, MadError, ReferenceError, StoreError
-from mad.explain import Reasons
+from mad.explain import ComponentReason, Neighbour, Reasons
 from mad.result import ComponentBits, Explanation, Result
 
 __all__ = [
     "CalibrationWarning",
     "ComponentBits",
+    "ComponentReason",
     "Decomposition",
     "Detector",
     "Drift",
     "Explanation",
     "InputError",
     "MadError",
+    "Neighbour",
     "Reasons",
     "ReferenceError",
     "Result",

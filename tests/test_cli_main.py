@@ -136,6 +136,28 @@ def test_version(tmp_path):
     assert done.stdout.startswith("apd ")
 
 
+@pytest.mark.parametrize("place", ["main.app", "main.speech.begin"])
+def test_an_interrupt_is_one_sentence_wherever_it_comes(place, tmp_path):
+    """Before the command line is read, and within a command."""
+    code = f"""
+import os, signal
+from cli import main
+{place} = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)
+main.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "score", "x.npz"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert_one_sentence(done.stderr, "interrupted")
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

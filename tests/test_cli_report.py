@@ -291,6 +291,19 @@ def test_reports_never_overwrite_what_is_read_or_written(here, tmp_path):
         assert_one_sentence(err, name, "needed for something else")
 
 
+@pytest.mark.parametrize("suffix", [".html", ".md", ".json"])
+def test_reports_replace_reports_and_nothing_else(suffix, here, tmp_path):
+    out = tmp_path / "here" / f"page{suffix}"
+    assert here("report", "scores.csv", "--out", out)[0] == 0
+    assert here("report", "scores.csv", "--out", out)[0] == 0
+    out.write_text("notes of mine")
+    for command in (["report", "scores.csv", "--out"], ["score", ODD, "--run", "run", "--report"]):
+        code, _, err = here(*command, out)
+        assert code == 1
+        assert_one_sentence(err, out.name, "is there already and is no report")
+        assert out.read_text() == "notes of mine"
+
+
 @pytest.mark.parametrize("name", ["run.json", "train.json"])
 def test_reports_never_overwrite_a_run(name, here, tmp_path):
     before = (tmp_path / "here" / "run" / name).read_bytes()

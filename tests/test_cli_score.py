@@ -189,15 +189,33 @@ def test_more_rows_than_a_block_holds_are_all_there(suffix, here, tmp_path, trai
 def test_damage_found_while_scoring_leaves_what_was_there(here, tmp_path, trained):
     with np.load(trained / "inputs.npz") as file:
         np.savez(tmp_path / "inputs.npz", x=file["x"])
+    assert here("score", "inputs.npz")[0] == 0
+    old = (tmp_path / "scores.csv").read_bytes()
     content = bytearray((tmp_path / "inputs.npz").read_bytes())
     content[-5000:-4990] = bytes(range(10))
     (tmp_path / "inputs.npz").write_bytes(content)
-    (tmp_path / "scores.csv").write_text("old")
     code, _, err = here("score", "inputs.npz")
     assert code == 1
     assert_one_sentence(err, "inputs.npz", "damaged")
-    assert (tmp_path / "scores.csv").read_text() == "old"
+    assert (tmp_path / "scores.csv").read_bytes() == old
     assert names(tmp_path) == ["inputs.npz", "runs", "scores.csv"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".npz", ".parquet"])
+def test_scores_are_replaced_and_nothing_else(suffix, here, tmp_path):
+    pytest.importorskip("pyarrow")
+    out = tmp_path / f"out{suffix}"
+    out.touch()
+    assert here("score", "inputs.npz", "--out", out)[0] == 0
+    assert here("score", "inputs.npz", "--out", out)[0] == 0
+    np.savez(tmp_path / "mine.npz", x=np.arange(3.0))
+    others = {".npz": (tmp_path / "mine.npz").read_bytes()}
+    for other in (b"patient,age\n1,2\n", others.get(suffix, b"[1, 2]")):
+        out.write_bytes(other)
+        code, _, err = here("score", "inputs.npz", "--out", out)
+        assert code == 1
+        assert_one_sentence(err, out.name, "is there already and is no scores file")
+        assert out.read_bytes() == other
 
 
 def test_what_is_said_of_many_inputs_is_what_their_rows_say(here, tmp_path, trained):
@@ -482,9 +500,11 @@ def test_damaged_runs_are_refused(damage, here, tmp_path, trained):
 def test_a_full_disk_leaves_what_was_there(suffix, trained, tmp_path):
     shutil.copy(trained / "inputs.npz", tmp_path)
     run, before = run_of(trained), (f"scores.{suffix}", "inputs.npz")
-    (tmp_path / before[0]).write_text("old")
+    command = ("score", "inputs.npz", "--out", before[0], "--run", run)
+    assert apd(*command, cwd=tmp_path).returncode == 0
+    old = (tmp_path / before[0]).read_bytes()
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "score", "inputs.npz", "--out", before[0], "--run", run],
+        [sys.executable, "-m", "cli.main", *command],
         cwd=tmp_path,
         env=environment(),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
@@ -494,4 +514,4 @@ def test_a_full_disk_leaves_what_was_there(suffix, trained, tmp_path):
     assert done.returncode == 1
     assert_one_sentence(done.stderr, before[0], "cannot be written")
     assert names(tmp_path) == sorted(before)
-    assert (tmp_path / before[0]).read_text() == "old"
+    assert (tmp_path / before[0]).read_bytes() == old

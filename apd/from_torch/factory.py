@@ -66,7 +66,10 @@ def load_weights(module: nn.Module, weights: Path) -> None:
     except FileNotFoundError as error:
         raise TargetError(f"there are no weights at {weights}") from error
     except SafetensorError as error:
-        raise TargetError(f"{weights} is no whole safetensors file ({error})") from error
+        raise TargetError(
+            f"{weights} is no whole safetensors file ({error}); write one with "
+            "safetensors.torch.save_file(module.state_dict(), ...)"
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         wrong = [" ".join(str(error).split())]
     if wrong:
