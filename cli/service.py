@@ -6,14 +6,15 @@ import json
 from math import prod
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
+from starlette.requests import ClientDisconnect
 
 from cli import errors, inputs
 from cli.fitting import numpy_type, words
@@ -28,48 +29,47 @@ if TYPE_CHECKING:
     import mad
 
 MOST_BYTES = 64 * 2**20
-BAD_REQUEST, TOO_LARGE = 400, 413
+MOST_WAITING = 32
+BAD_REQUEST, TOO_LARGE, BUSY = 400, 413, 503
 KEY = inputs.DEFAULT_KEY
 
 
 def service(detector: mad.Detector, alpha: float) -> FastAPI:
     """The application: POST /score, GET /healthz, GET /metrics.
 
+    Rows are scored one request at a time; whatever waits takes no thread from the other routes.
+
     Args:
-        detector: what scores, one request at a time.
+        detector: what scores.
         alpha: the share of false alarms that is flagged for.
     """
     app = FastAPI(title="apd", docs_url=None, redoc_url=None, openapi_url=None)
-    served, turn = Served(), Lock()
+    served, turn, health = Served(), CapacityLimiter(1), health_of(detector, alpha)
 
-    def answer(body: bytes) -> dict[str, Any]:
-        x = inputs_in(body, detector)
-        with turn:
-            result = detector.score(x)
-            served.note(result, alpha)
-        return {"alpha": alpha, "rows": as_objects(tabulate(result, 0, alpha))}
-
-    async def score(request: Request) -> Response:
-        body = await read(request)
-        if body is None:
-            return refusal(f"a request may hold {MOST_BYTES:,} bytes; send fewer rows", TOO_LARGE)
+    def answer(body: bytes) -> Response:
         try:
-            return JSONResponse(await run_in_threadpool(answer, body))
+            result = detector.score(inputs_in(body, detector))
         except Exception as error:
             if not errors.is_expected(error):
                 raise
             return refusal(errors.sentence(error), BAD_REQUEST)
+        served.note(result, alpha)
+        return JSONResponse({"alpha": alpha, "rows": as_objects(tabulate(result, 0, alpha))})
 
-    def healthz() -> dict[str, Any]:
-        run = decomposition_of(detector)
-        return {
-            "status": "ok",
-            "decomposition": run.fingerprint,
-            "input_shape": list(run.input_shape),
-            "inputs": names_of(run),
-            "alpha": alpha,
-            "smallest_p_value": detector.finest_alpha,
-        }
+    async def score(request: Request) -> Response:
+        try:
+            body = await read(request)
+        except ClientDisconnect:
+            return Response()  # to nobody
+        if body is None:
+            return refusal(f"a request may hold {MOST_BYTES:,} bytes; send fewer rows.", TOO_LARGE)
+        if turn.statistics().tasks_waiting >= MOST_WAITING:
+            return refusal(f"{MOST_WAITING} requests are waiting already; send it later.", BUSY)
+        async with turn:
+            return await run_in_threadpool(answer, body)
+
+    async def healthz() -> dict[str, Any]:
+        return health
 
     def metrics() -> Response:
         return Response(served.text(), media_type=served.media_type)
@@ -80,6 +80,19 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
     return app
 
 
+def health_of(detector: mad.Detector, alpha: float) -> dict[str, Any]:
+    """What serves, and what it takes."""
+    run = decomposition_of(detector)
+    return {
+        "status": "ok",
+        "decomposition": run.fingerprint,
+        "input_shape": list(run.input_shape),
+        "inputs": names_of(run),
+        "alpha": alpha,
+        "smallest_p_value": detector.finest_alpha,
+    }
+
+
 def names_of(run: apd.Run) -> dict[str, list[int]]:
     """The arrays that an .npz file of inputs has to hold, and the shape of each for one input."""
     parts = run.target.graph.parts
@@ -87,7 +100,11 @@ def names_of(run: apd.Run) -> dict[str, list[int]]:
 
 
 async def read(request: Request) -> bytes | None:
-    """What a request holds; None where it is more than `MOST_BYTES`."""
+    """What a request holds; None where it is more than `MOST_BYTES`.
+
+    Raises:
+        ClientDisconnect: whoever sends it has hung up.
+    """
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -114,7 +131,8 @@ def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
         file.write(body)
         file.flush()
         try:
-            found = taken(Path(file.name), None, target)
+            path = Path(file.name)
+            found = taken(path, key_in(path, target), target)
             size = numpy_type(target.input_dtype).itemsize * prod(target.input_shape)
             if found.count * size > MOST_BYTES:
                 raise errors.InputError(
@@ -124,6 +142,15 @@ def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
             return np.concatenate(list(found.chunks))
         except errors.InputError as error:
             raise errors.InputError(str(error).replace(file.name, "the request")) from error
+
+
+def key_in(path: Path, target: apd.Target) -> str | None:
+    """Which array of an .npz file is scored: `KEY`, unless there is one alone or they are named.
+
+    Raises:
+        InputError: it is no .npz file.
+    """
+    return None if target.graph.parts or len(inputs.arrays(path)) == 1 else KEY
 
 
 def from_json(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[np.generic]:

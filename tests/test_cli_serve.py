@@ -1,5 +1,6 @@
 """`apd serve`: the same rows as `apd score`, by HTTP."""
 
+import asyncio
 import importlib.util
 import io
 import json
@@ -7,9 +8,14 @@ import re
 import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.request
 import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 
+import httpx
 import numpy as np
 import pytest
 import torch
@@ -114,6 +120,7 @@ def test_metrics_count_what_was_served(client, detector, x):
         (b"PK nonsense", "truncated or damaged"),
         (npz(x=np.zeros((2, 3), np.float32)), "5 features"),
         (npz(x=np.array(["text"])), "numbers are needed"),
+        (npz(a=np.zeros((2, 5)), b=np.zeros((2, 5))), "no array named 'x'; it has a, b."),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_a_sentence(client, body, word):
@@ -123,6 +130,7 @@ def test_what_cannot_be_scored_is_refused_in_a_sentence(client, body, word):
     assert word in said
     assert said.endswith(".")
     assert "/tmp" not in said
+    assert "--key" not in said
     assert metrics_of(client)["apd_scored_total"] == 0
 
 
@@ -180,21 +188,74 @@ def test_several_inputs_come_under_their_names():
     assert "'b'" in answer.json()["error"]
 
 
-def test_it_says_which_free_port_it_listens_at(detector, tmp_path):
-    detector.save(tmp_path / "run")
-    command = [sys.executable, "-m", "cli.main", "serve", "run", "--port", "0", "--alpha", "0.0001"]
+@pytest.mark.parametrize(("count", "refused"), [(45, 0), (50, 4)])
+def test_whatever_waits_it_says_how_it_is(detector, x, monkeypatch, count, refused):
+    """One request is scored, 45 wait, which is more than there are threads."""
+    from cli.service import service
+
+    score, may_go = mad.Detector.score, threading.Event()
+    monkeypatch.setattr("cli.service.MOST_WAITING", 45)
+    monkeypatch.setattr(mad.Detector, "score", lambda *given: may_go.wait(60) and score(*given))
+
+    async def ask() -> tuple[list[httpx.Response], list[int]]:
+        transport = httpx.ASGITransport(service(detector, ALPHA))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            asked = [
+                asyncio.create_task(client.post("/score", content=npz(x=x))) for _ in range(count)
+            ]
+            try:
+                said = [
+                    (await asyncio.wait_for(client.get(path), 20)).status_code
+                    for path in ("/healthz", "/metrics")
+                ]
+            finally:
+                may_go.set()
+            return await asyncio.gather(*asked), said
+
+    answers, said = asyncio.run(ask())
+    assert said == [200, 200]
+    assert [answer.status_code for answer in answers] == [200] * (count - refused) + [503] * refused
+    for answer in answers[count - refused :]:
+        assert answer.json() == {"error": "45 requests are waiting already; send it later."}
+
+
+@contextmanager
+def serving(directory, *arguments: str) -> Generator[tuple[subprocess.Popen[str], int]]:
+    """`apd serve` of the run there, and the port it listens at."""
+    command = [sys.executable, "-m", "cli.main", "serve", "run", "--port", "0", *arguments]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             said = process.stdout.readline()
-            port = re.search(r"127\.0\.0\.1:(\d+)/score", said)[1]
-            url = f"http://127.0.0.1:{port}/healthz"
-            answer = json.load(urllib.request.urlopen(url, timeout=60))
+            yield process, int(re.search(r"127\.0\.0\.1:(\d+)/score", said)[1])
         finally:
             process.terminate()
-        assert answer["status"] == "ok"
+
+
+def healthy(port: int) -> bool:
+    url = f"http://127.0.0.1:{port}/healthz"
+    return json.load(urllib.request.urlopen(url, timeout=60))["status"] == "ok"
+
+
+def test_it_says_which_free_port_it_listens_at(detector, tmp_path):
+    detector.save(tmp_path / "run")
+    with serving(tmp_path, "--alpha", "0.0001") as (process, port):
+        assert healthy(port)
+        process.terminate()
         assert "nothing can be flagged at alpha 0.0001" in process.stderr.read()
+
+
+def test_a_client_that_hangs_up_leaves_nothing_on_stderr(detector, tmp_path):
+    detector.save(tmp_path / "run")
+    with serving(tmp_path, "--alpha", "0.5") as (process, port):
+        assert healthy(port)
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b'POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{"x":')
+            time.sleep(0.5)
+        assert healthy(port)
+        process.terminate()
+        assert process.stderr.read() == ""
 
 
 def test_a_port_in_use_is_refused(detector, tmp_path, monkeypatch, capsys):
