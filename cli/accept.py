@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.scoring import opened
+from cli.scoring import opened, run_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,11 +35,25 @@ def accept(
 
     Example: apd accept reviewed.npz --run runs/mine
     """
-    given = opened(run, inputs, key)
-    x = whole(given.chunks)
-    accepted = given.detector.accept(x)
-    accepted.save(given.run)
-    report(given.run, x, given.detector, accepted)
+    run = run_for(run, inputs, key)
+    with alone(run):
+        given = opened(run, inputs, key)
+        x = whole(given.chunks)
+        accepted = given.detector.accept(x)
+        accepted.save(run)
+    report(run, x, given.detector, accepted)
+
+
+@contextmanager
+def alone(run: Path) -> Generator[None]:
+    """Has whoever else accepts inputs into a run wait, by a lock on its manifest."""
+    import fcntl
+
+    from apd.store import MANIFEST
+
+    with (run / MANIFEST).open("r+b") as manifest:
+        fcntl.flock(manifest, fcntl.LOCK_EX)
+        yield
 
 
 def whole(chunks: Iterator[NDArray[np.generic]]) -> NDArray[np.generic]:

@@ -126,11 +126,20 @@ def detector_in(run: Path) -> mad.Detector:
     """
     import mad
 
+    refuse_unfinished(run)
+    return mad.load(run)
+
+
+def refuse_unfinished(run: Path) -> None:
+    """Refuses what is no finished run.
+
+    Raises:
+        InputError: so it is; the message says what to do.
+    """
     if is_unfinished(run):
         raise InputError(f"{run} is not finished; go on with it by `{to_resume(run)}`")
     if not is_ready(run):
         raise InputError(f"there is no finished run in {run}")
-    return mad.load(run)
 
 
 def decomposition_of(detector: mad.Detector) -> apd.Run:

@@ -42,8 +42,22 @@ def opened(named: Path | None, path: Path, key: str | None) -> Opened:
         InputError: there is no run, or the inputs cannot be used.
         apd.RunError, mad.MadError: the run directory is damaged or holds no detector.
     """
-    from cli.inputs import arrays, look
+    run = run_for(named, path, key)
+    from cli import runs
     from cli.named import taken
+
+    detector = runs.detector_in(run)
+    found = taken(path, key, runs.decomposition_of(detector).target)
+    return Opened(run, detector, found.count, found.chunks)
+
+
+def run_for(named: Path | None, path: Path, key: str | None) -> Path:
+    """The run named, or the newest; what is wrong with the file of inputs comes first.
+
+    Raises:
+        InputError: there is no finished run, or the file cannot be read.
+    """
+    from cli.inputs import arrays, look
 
     arrays(path)
     from cli import runs
@@ -51,11 +65,10 @@ def opened(named: Path | None, path: Path, key: str | None) -> Opened:
     try:
         run = named or runs.newest_ready()
     except InputError:
-        look(path, key)  # what is wrong with the file comes first
+        look(path, key)
         raise
-    detector = runs.detector_in(run)
-    found = taken(path, key, runs.decomposition_of(detector).target)
-    return Opened(run, detector, found.count, found.chunks)
+    runs.refuse_unfinished(run)
+    return run
 
 
 def scored(

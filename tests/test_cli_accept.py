@@ -13,6 +13,11 @@ from test_cli_main import apd, assert_one_sentence, call, environment
 import mad
 
 ALIKE = slice(567, None)
+# a detector is read long before it is written
+SLOW = (
+    "import sys, time, mad, cli.main; load = mad.load; "
+    "mad.load = lambda run: (load(run), time.sleep(3))[0]; sys.argv[0] = 'apd'; cli.main.main()"
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +86,28 @@ def test_accepting_again_adds_up(here, run, x, tmp_path):
     assert code == 0
     assert "20 inputs, 30 in all" in out
     assert mad.load(run).accepted == 30
+
+
+def test_of_two_at_once_neither_is_lost(run, x, tmp_path):
+    np.savez(tmp_path / "some.npz", a=x[300:310], b=x[310:330])
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLOW, "accept", "some.npz", "--key", key],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for key in "ab"
+    ]
+    said = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("30 in all" in out for out, _ in said) == 1
+    after = mad.load(run)
+    held = {row.tobytes() for row in np.concatenate([after.profiled, after.calibrated])}
+    assert after.accepted == 30
+    assert held >= {row.tobytes() for row in x[300:330]}
 
 
 def test_the_help_has_an_example_and_a_warning(here):
