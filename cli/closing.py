@@ -71,11 +71,11 @@ def drift(summary: Summary) -> str:
 
 def show_worst(summary: Summary, console: Console) -> None:
     """Prints the most surprising of the flagged inputs, and the components that made them so."""
-    from cli.console import say, table
+    from cli.console import head, say, table
     from mad.reports.words import UNUSED, bits_text
 
     why = [leading(found) for found in summary.worst]
-    say(console, "\nMost surprising, and the components that add most to their bits:", "bold red")
+    head(console, "Most surprising, and the components that add most to their bits:", "bold red")
     console.print(
         table(
             ("input", "bits", "p", "predicts", "components (bits)"),

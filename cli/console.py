@@ -1,15 +1,18 @@
 """What people see: sentences, tables and progress; colours on a terminal, plain lines elsewhere."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from textwrap import wrap
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from cli.printable import printable
 from cli.speech import speech
 
 LINE_EVERY_S = 5.0
@@ -35,14 +38,24 @@ def _console(*, stderr: bool, quiet: bool) -> Console:
 
 def say(console: Console, text: str, style: str = "") -> None:
     """One sentence, never broken into lines by us."""
-    console.print(Text(text, style), soft_wrap=True)
+    console.print(Text(printable(text), style), soft_wrap=True)
+
+
+def head(console: Console, text: str, style: str = "bold") -> None:
+    """What is above a table or facts, below an empty line."""
+    say(console, "")
+    say(console, text, style)
 
 
 def facts(console: Console, rows: Mapping[str, str]) -> None:
-    """Names and their values, one per line."""
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        console.print(Text.assemble((f"{name:{width}}", "dim"), "  ", value), soft_wrap=True)
+    """Names and their values, one per line; a terminal gets long ones broken at spaces."""
+    shown = [(printable(name), printable(value)) for name, value in rows.items()]
+    width = max(len(name) for name, _ in shown)
+    room = max(1, console.width - width - 2) if console.is_terminal else sys.maxsize
+    for name, value in shown:
+        lines = wrap(value, room, break_long_words=False, break_on_hyphens=False)
+        text = f"\n{'':{width}}  ".join(lines)
+        console.print(Text.assemble((f"{name:{width}}", "dim"), "  ", text), soft_wrap=True)
 
 
 def table(
@@ -56,7 +69,7 @@ def table(
         column = made.columns[words]
         column.justify, column.no_wrap, column.overflow = "left", False, "fold"
     for row in rows:
-        made.add_row(*map(Text, row))
+        made.add_row(*(Text("\n".join(map(printable, cell.split("\n")))) for cell in row))
     return made
 
 
@@ -148,7 +161,7 @@ def _bar(console: Console, label: str, total: int, unit: str) -> Generator[Repor
 
         def report(done: int, words: str) -> None:
             pace.note(done)
-            meter.words = words
+            meter.words = printable(words)
             meter.update(task, completed=done, pace=pace.text(unit))
 
         yield report

@@ -7,6 +7,8 @@ CliError
 
 import sys
 
+from cli.printable import printable
+
 # errors module -> the base of what that package raises on purpose
 BASES = {
     "cli.errors": "CliError",
@@ -62,7 +64,7 @@ def sentence(error: BaseException) -> str:
         text = "there is not enough memory"
     else:
         text = str(error)
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

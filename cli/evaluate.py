@@ -199,6 +199,9 @@ def show(
             words=0,
         )
     )
+    hidden = list(METRICS.values())[len(shown) :]
+    if hidden:
+        console.say(screen, f"Not shown: {', '.join(hidden)}.")
 
 
 def folded(name: str, width: int) -> str:

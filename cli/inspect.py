@@ -46,7 +46,7 @@ def inspect(
     if figures is not None:
         refuse_figures(figures)
     from cli import runs
-    from cli.console import facts, say, screen, table
+    from cli.console import facts, head, say, screen, table
     from cli.recovered import recovery_of, toy_in
 
     run = run or runs.newest_ready()
@@ -59,9 +59,9 @@ def inspect(
     console = screen()
     say(console, str(run), "bold")
     facts(console, use(found, detector))
-    say(console, "\nSites", "bold")
+    head(console, "Sites")
     console.print(table(("shape", "residual", "site"), site_rows(found), words=-1))
-    say(console, "\nComponents", "bold")
+    head(console, "Components")
     sites = fitting(list(shares), console.width)
     console.print(
         table(
@@ -72,7 +72,7 @@ def inspect(
     )
     if len(shares) > len(sites):
         say(console, f"Sites not shown: {len(shares) - len(sites)}.")
-    say(console, "\nLosses", "bold")
+    head(console, "Losses")
     console.print(
         table(
             ("faithfulness", "minimality", "simplicity", "active", "site"),
@@ -80,18 +80,18 @@ def inspect(
             words=-1,
         )
     )
-    say(console, "\nSettings", "bold")
+    head(console, "Settings")
     facts(console, settings_of(found))
     truth = recovery_of(found, toy)
     if truth is not None:
-        say(console, "\nAgainst the known mechanisms", "bold")
+        head(console, "Against the known mechanisms")
         facts(console, truth)
     if figures is not None:
         from cli.figures.subject import Subject
         from cli.figures.written import write_figures
 
         written = write_figures(Subject(found, detector, toy), figures)
-        say(console, "\nFigures", "bold")
+        head(console, "Figures")
         facts(console, written)
 
 
@@ -109,10 +109,13 @@ def refuse_figures(directory: Path) -> None:
 
 
 def settings_of(run: apd.Run) -> dict[str, str]:
-    """Every setting by name."""
-    shown = {name: str(value) for name, value in run.config.model_dump(mode="json").items()}
-    shown["sites"] = ", ".join(run.config.sites)
-    return shown
+    """The settings by name, but for those that are not given: training finds what these say."""
+    settings = run.config.model_dump(mode="json").items()
+    given = {name: value for name, value in settings if value not in (None, [], "")}
+    return {
+        name: ", ".join(value) if isinstance(value, list) else str(value)
+        for name, value in given.items()
+    }
 
 
 def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:

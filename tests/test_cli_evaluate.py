@@ -126,6 +126,20 @@ def test_kinds_of_inputs_are_told_apart(evaluate, saved):
         assert evaluate(file="kinds.npz")[0] == 0
 
 
+def test_kinds_are_shown_as_what_can_be_printed(evaluate, saved):
+    """They are any text, which a terminal would take for orders."""
+    directory, _, x, odd = saved
+    kinds = np.where(odd, "odd\x1b[2J\x07\rflagged  0\n\u202eodd", "plain 直 é")
+    np.savez(directory / "kinds.npz", x=x, is_anomaly=odd, kind=kinds)
+    _, out, _ = evaluate(file="kinds.npz")
+    lines = [line for line in out.split("\n") if line.startswith("flagged, ")]
+    assert [line.rpartition("  ")[0].rstrip() for line in lines] == [
+        r"flagged, odd\x1b[2J\x07\rflagged  0\n\u202eodd",
+        "flagged, plain 直 é",
+    ]
+    assert all(c.isprintable() or c == "\n" for c in out)
+
+
 @pytest.mark.parametrize("width", [1, 12, 13])
 def test_no_terminal_is_too_narrow(evaluate, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -144,10 +158,13 @@ def test_where_nothing_can_be_scored_it_says_so(evaluate, saved):
 def test_scores_keep_their_names_in_a_narrow_terminal(evaluate, monkeypatch, width, metrics):
     monkeypatch.setenv("COLUMNS", str(width))
     _, out, _ = evaluate()
-    head, *rows = out.partition("\n\n")[2].splitlines()
+    table, _, hidden = out.partition("\n\n")[2].partition("Not shown: ")
+    head, *rows = table.splitlines()
     assert max(map(len, (head, *rows))) <= width
     assert head.startswith("score")
-    assert [name for name in METRICS.values() if name in head] == list(METRICS.values())[:metrics]
+    names = list(METRICS.values())
+    assert [name for name in names if name in head] == names[:metrics]
+    assert hidden == (f"{', '.join(names[metrics:])}.\n" if metrics < len(names) else "")
     assert all(f"\n{name}" in out for name in TERMS)
     firsts = [row.split(" ")[0] for row in rows if not row.startswith(" ")]
     parts = {part for name in BASELINES for part in name.split("_")}

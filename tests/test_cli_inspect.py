@@ -148,6 +148,20 @@ def test_a_run_for_people_names_what_it_used_and_where_it_is_strongest(inspected
     assert inspect("--quiet") == (0, "", "")
 
 
+def test_settings_that_are_not_given_are_not_shown(small_run, tmp_path, monkeypatch, capsys):
+    run, reference = small_run
+    config = run.config.model_copy(update={"hidden": ("0", "2"), "components": None})
+    mad.Detector.fit(dataclasses.replace(run, config=config), reference).save(tmp_path / "run")
+    out = call(monkeypatch, capsys, tmp_path, "inspect", "run")[1]
+    shown = dict(line.split(maxsplit=1) for line in out.partition("Settings\n")[2].splitlines())
+    expected = {
+        name: str(value)
+        for name, value in config.model_dump().items()
+        if name not in ("components", "active", "projections", "output")
+    }
+    assert shown == expected | {"sites": "*", "hidden": "0, 2"}
+
+
 @pytest.mark.parametrize(("width", "sites"), [(50, 0), (60, 1), (80, 3)])
 def test_a_narrow_terminal_shows_fewer_sites_and_breaks_no_line(
     inspected, monkeypatch, width, sites

@@ -1,6 +1,7 @@
 """The command line as a whole: help, misuse, and that nothing heavy is loaded for them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,31 @@ def test_no_color_is_honoured(monkeypatch, capsys):
     assert capsys.readouterr().out == "good\n"
 
 
+def test_whatever_is_said_is_printable(monkeypatch, capsys):
+    """Names of files and of arrays are any text."""
+    odd, shown = "a\x1b[2J\rb\x9b", r"a\x1b[2J\rb\x9b"
+    screen = console.screen()
+    console.say(screen, odd)
+    console.facts(screen, {odd: odd})
+    screen.print(console.table("ab", [[f"{odd}\n2", odd]]))
+    monkeypatch.setattr("cli.console.LINE_EVERY_S", 0.0)
+    with console.progress("scoring", 2, "rows") as report:
+        report(1, odd)
+    said = capsys.readouterr()
+    assert (said.out + said.err).count(shown) == 6
+    assert all(c.isprintable() or c == "\n" for c in said.out + said.err)
+
+
+@pytest.mark.parametrize(("forced", "broken"), [("1", "\n       "), ("", " ")])
+def test_facts_are_broken_at_spaces_and_on_terminals_only(monkeypatch, capsys, forced, broken):
+    for name, value in {"COLUMNS": "30", "TERM": "xterm", "FORCE_COLOR": forced}.items():
+        monkeypatch.setenv(name, value)
+    path = "/a/path/that/is-longer/than/a/line"
+    console.facts(console.screen(), {"drift": "as a whole like the others (p = 0.3)", "to": path})
+    out = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    assert out == f"drift  as a whole like the{broken}others (p = 0.3)\nto     {path}\n"
+
+
 def test_version(tmp_path):
     done = apd("--version", cwd=tmp_path)
     assert done.returncode == 0
@@ -164,6 +190,7 @@ main.main()
         (errors.InputError("no such  thing"), "no such thing."),
         (errors.InputError("two\nlines"), "two lines."),
         (errors.OutputError("Done already."), "Done already."),
+        (errors.InputError("no \x1b[2Jx.npz\x07"), r"no \x1b[2Jx.npz\x07."),
         (OSError(28, "No space left on device", "f.csv"), "f.csv: No space left on device."),
         (OSError("odd"), "odd."),
         (MemoryError(), "there is not enough memory."),
