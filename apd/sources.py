@@ -34,7 +34,7 @@ from apd.training.train import generator_of
 
 ROWS = 2**15
 MOST_NUMBERS = 2**25
-SETTINGS: dict[str, Any] = {"whiten": False, "max_iter": 200, "tol": 1e-3}
+SETTINGS: dict[str, Any] = {"whiten": False, "max_iter": 200, "tol": 1e-6}
 LITTLE = np.geomspace(0.2, 0.001, 30)
 MOSTLY_OFF = 0.5
 
