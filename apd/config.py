@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -118,6 +119,10 @@ class Config(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
+            if first["type"] == "extra_forbidden":
+                near = get_close_matches(name, cls.model_fields, n=1)
+                meant = f"; is {near[0]!r} meant?" if near else ""
+                raise ConfigError(f"there is no setting {name!r}{meant}") from error
             raise ConfigError(f"setting {name!r}: {first['msg']}") from error
 
     @classmethod

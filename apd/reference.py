@@ -67,9 +67,13 @@ def check_finite(x: Shaped[Tensor, "n ..."], said: str) -> None:
 
 def training_rows(n: int, config: Config) -> Int[Tensor, "rows"]:
     """The seeded choice of the reference rows to train on, in ascending order."""
-    count = max(1, round(config.decompose * n))
     generator = torch.Generator().manual_seed(config.seed)
-    return torch.randperm(n, generator=generator)[:count].sort().values
+    return torch.randperm(n, generator=generator)[: training_count(n, config)].sort().values
+
+
+def training_count(n: int, config: Config) -> int:
+    """How many of n reference rows are trained on."""
+    return max(1, round(config.decompose * n))
 
 
 def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:

@@ -20,14 +20,16 @@ def tried(plan: Plan, *, trust: bool) -> apd.Estimate:
 
     import apd
     from cli.targets import device_of, gather
-    from cli.training import refuse_small
+    from cli.training import refuse_small, warn_of_small
 
     config = apd.Config.of(dict(plan.decomposition))
     material = gather(plan, trust=trust)
     refuse_small(len(material.reference), config)
     device = device_of(plan.device)
     reference = torch.as_tensor(material.reference).to(device)
-    return apd.estimate(material.module.to(device), reference, config)
+    found = apd.estimate(material.module.to(device), reference, config)
+    warn_of_small(len(reference), config)
+    return found
 
 
 def say(found: apd.Estimate) -> None:

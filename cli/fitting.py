@@ -8,6 +8,7 @@ import numpy as np
 
 from cli.errors import InputError
 from cli.inputs import Array, Inputs
+from mad.checks import as_type
 
 
 def fitted(inputs: Inputs, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[Array]:
@@ -19,8 +20,8 @@ def fitted(inputs: Inputs, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iter
         dtype: what the target takes.
 
     Raises:
-        InputError: the rows have another shape, or the numbers are of another kind; when called,
-            not when iterated.
+        InputError: the rows have another shape, or are whole numbers for a target of floats; when
+            called, not when iterated.
     """
     if inputs.shape[1:] != shape:
         raise InputError(
@@ -32,22 +33,19 @@ def fitted(inputs: Inputs, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iter
 
 
 def as_kind(array: Array, path: Path, dtype: np.dtype[Any]) -> Array:
-    """The array in another precision of the same kind of number.
+    """The array as a target takes it.
 
     Raises:
-        InputError: it holds another kind of number, or whole numbers too large for it.
+        InputError: it is of whole numbers, and the target takes floats, of which they might be a
+            multiple.
+        mad.InputError: its numbers are none of the target's (`mad.checks.as_type`).
     """
-    numbers = "iu" if dtype.kind in "iu" else dtype.kind
-    if array.dtype.kind not in numbers:
+    if dtype.kind == "f" and array.dtype.kind != "f":
         raise InputError(
             f"{path} holds {array.dtype} values, but the target takes {dtype}; "
             f"convert them first, for example with x.astype('{dtype}')"
         )
-    with np.errstate(over="ignore"):
-        found = array.astype(dtype, copy=False)
-    if dtype.kind in "iu" and (found != array).any():
-        raise InputError(f"{path} holds whole numbers too large for the target's {dtype}")
-    return found
+    return as_type(array, dtype, str(path))
 
 
 def numpy_type(dtype: Any) -> np.dtype[Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.flags import ALPHA
-
 if TYPE_CHECKING:
     import apd
     import mad
@@ -55,7 +53,6 @@ def sparse_error_of(detector: mad.Detector) -> str:
 def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds: float) -> None:
     """Prints what came of it."""
     from cli.console import duration, facts, say, screen
-    from cli.summary import say_too_fine
 
     console = screen()
     say(console, f"Wrote the run to {run}.")
@@ -75,7 +72,6 @@ def summarise(decomposition: apd.Run, detector: mad.Detector, run: Path, seconds
             "time": duration(seconds),
         },
     )
-    say_too_fine(ALPHA, detector.finest_alpha)
     if decomposition.config.loss == "mse" and detector.usual.sparse_error > MUCH:
         say(
             console,

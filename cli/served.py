@@ -59,5 +59,5 @@ class Served:
     def text(self) -> bytes:
         """All of it, drift as it is now."""
         if self.tally is not None and sum(self.tally.predictions.values()):
-            self.drift.set(self.tally.drift().p_value)
+            self.drift.set(self.tally.p_value())
         return generate_latest(self.registry)

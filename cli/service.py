@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect
 
+import mad
 from cli import errors, inputs
 from cli.fitting import numpy_type, words
 from cli.named import taken
@@ -23,10 +24,10 @@ from cli.rows import Rows
 from cli.runs import decomposition_of
 from cli.scoring import tabulate
 from cli.served import Served
+from mad.checks import as_type
 
 if TYPE_CHECKING:
     import apd
-    import mad
 
 MOST_BYTES = 64 * 2**20
 MOST_WAITING = 32
@@ -123,6 +124,7 @@ def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
 
     Raises:
         InputError: they cannot be used.
+        mad.InputError: they are no numbers of the target's.
     """
     target = decomposition_of(detector).target
     if not body.startswith(inputs.ZIP_MAGIC):
@@ -140,7 +142,7 @@ def inputs_in(body: bytes, detector: mad.Detector) -> NDArray[np.generic]:
                     f"{MOST_BYTES:,} bytes; send fewer rows"
                 )
             return np.concatenate(list(found.chunks))
-        except errors.InputError as error:
+        except (errors.InputError, mad.InputError) as error:
             raise errors.InputError(str(error).replace(file.name, "the request")) from error
 
 
@@ -158,6 +160,7 @@ def from_json(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
 
     Raises:
         InputError: they cannot be used.
+        mad.InputError: they are no numbers of the target's.
     """
     try:
         rows = np.array(json.loads(body)[KEY], float, ndmin=1)
@@ -170,10 +173,7 @@ def from_json(body: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
             f"the request has inputs of {words(rows.shape[1:])}, "
             f"but the target takes {words(shape)}"
         )
-    if dtype.kind in "iu" and not (rows == np.rint(rows)).all():
-        raise errors.InputError(f"the request holds fractions, but the target takes {dtype}")
-    with np.errstate(over="ignore"):
-        return rows.astype(dtype)
+    return as_type(rows, dtype, "the request")
 
 
 def as_objects(rows: Rows) -> list[dict[str, Any]]:

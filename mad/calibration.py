@@ -18,7 +18,7 @@ ROUNDING = 1e-12
 
 
 class CalibrationWarning(UserWarning):
-    """Inputs cannot be flagged at the level asked for, however surprising they are."""
+    """P-values are too coarse for the level asked for, or rest on inputs that were profiled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +171,22 @@ def conformal_p_values(
     """
     at_least = len(calibration) - np.searchsorted(calibration, bits, side="left")
     return np.where(np.isnan(bits), np.nan, (1 + at_least) / (len(calibration) + 1))
+
+
+def highest_usual(calibration: Float[np.ndarray, "m"], alpha: float) -> float:
+    """The bits that an input flagged at alpha exceeds.
+
+    Infinite where none can be flagged, minus infinity where every one is.
+
+    With l the largest number for which l / (m + 1) <= alpha, it is the l-th largest score: an input
+    above it has at most l - 1 calibration inputs above it or beside it, and so p <= l / (m + 1).
+
+    Args:
+        calibration: the scores of calibration inputs, in ascending order.
+        alpha: the share of false alarms.
+    """
+    bounds = np.concatenate([[-np.inf], calibration, [np.inf]])
+    return float(bounds[-1 - attainable(len(calibration), alpha)])
 
 
 def attainable(m: int, alpha: float) -> int:

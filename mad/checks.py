@@ -43,14 +43,23 @@ def check_decomposition(decomposition: object) -> None:
         )
 
 
+def check_numbers(x: NDArray[Any], what: str) -> None:
+    """Refuse text, dates, objects and complex numbers.
+
+    Raises:
+        InputError: with what they are.
+    """
+    if x.dtype.kind not in NUMBERS:
+        raise InputError(f"{what} holds {x.dtype}, which is no type of number")
+
+
 def check_shape(x: NDArray[Any], decomposition: Decomposition) -> None:
     """Refuse inputs that are empty or not of the decomposition's shape.
 
     Raises:
         InputError: with both shapes.
     """
-    if x.dtype.kind not in NUMBERS:
-        raise InputError(f"the inputs are {x.dtype}, which is no type of number")
+    check_numbers(x, "an input")
     if x.ndim == 0 or len(x) == 0:
         raise InputError("there are no inputs to score")
     if x.shape[1:] != tuple(decomposition.input_shape):
@@ -124,16 +133,27 @@ def checked(chunks: Iterable[Any], decomposition: Decomposition) -> Iterator[NDA
         raise InputError("there are no inputs to score")
 
 
-def as_type(x: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Inputs in the precision of others they are to be put with.
+def as_type(x: NDArray[Any], dtype: np.dtype[Any], what: str = "an input") -> NDArray[Any]:
+    """Numbers in another type: floats as near as it has them, whole numbers where it has them.
+
+    Args:
+        x: numbers of any type.
+        dtype: the type, of floats, whole numbers or truth values.
+        what: what to call them.
 
     Raises:
-        InputError: they are of another kind of number, or whole numbers too large for it.
+        InputError: they are no numbers, whole numbers that the type does not have, or, where it has
+            nothing but whole numbers, hold fractions or are not finite.
     """
-    if not np.can_cast(x.dtype, dtype, "same_kind"):
-        raise InputError(f"the inputs are {x.dtype}, and the reference's are {dtype}")
-    with np.errstate(over="ignore"):
+    check_numbers(x, what)
+    with np.errstate(over="ignore", invalid="ignore"):
         found = x.astype(dtype, copy=False)
-    if dtype.kind in "iu" and (found != x).any():
-        raise InputError(f"the inputs hold whole numbers too large for {dtype}")
+    if x.dtype.kind == dtype.kind == "f":
+        return found
+    if not np.isfinite(x).all():
+        raise InputError(f"{what} holds NaN or infinity, where {dtype} is needed")
+    if (x != np.rint(x)).any():
+        raise InputError(f"{what} holds fractions, where {dtype} is needed")
+    if (found != x).any():
+        raise InputError(f"{what} holds whole numbers that {dtype} does not have")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,12 @@ from jaxtyping import Int, Shaped
 from numpy.typing import NDArray
 
 from mad import store
-from mad.calibration import FEWEST_CALIBRATION, calibration_named
+from mad.calibration import (
+    FEWEST_CALIBRATION,
+    Calibration,
+    CalibrationWarning,
+    calibration_named,
+)
 from mad.checks import (
     as_array,
     as_type,
@@ -31,6 +37,8 @@ from mad.scorer import Scorer
 
 PROFILE_SHARE = 0.6
 FEWEST_PROFILE = 20
+MOST_REPEATED = 0.05
+ACCEPTED = "what is to be accepted"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +60,9 @@ class Detector(Scorer):
     ) -> Detector:
         """Profile and calibrate on the reference rows the components were not trained on.
 
-        The detector keeps a copy of these rows, to explain other outputs by.
+        The detector keeps a copy of these rows, to explain other outputs by. Where rows are equal,
+        p-values hold for inputs that repeat them as often, and are too small for inputs that do
+        not.
 
         Args:
             decomposition: the decomposed network.
@@ -71,6 +81,9 @@ class Detector(Scorer):
                 of the range of its numbers.
             InputError: the reference does not have the decomposition's shape, there is no such
                 output or calibration, or the decomposition is none.
+
+        Warns:
+            CalibrationWarning: more than `MOST_REPEATED` of the calibrated inputs are profiled too.
         """
         check_decomposition(decomposition)
         kind = calibration_named(calibration)
@@ -85,9 +98,8 @@ class Detector(Scorer):
                 f"{len(second)} to calibrate, and {FEWEST_PROFILE} and "
                 f"{FEWEST_CALIBRATION} are needed"
             )
-        nothing = kind(np.zeros(0), np.zeros(0, dtype=np.int64))
-        profile = Profile(np.zeros(()), np.zeros(0, dtype=np.bool_), {})
-        return cls(decomposition, explain, x[first], x[second], profile, nothing)._fitted()
+        warn_of_repeated(x[first], x[second])
+        return fitted(decomposition, explain, x[first], x[second], kind)
 
     def __repr__(self) -> str:
         """What it rests on."""
@@ -95,18 +107,6 @@ class Detector(Scorer):
             f"<mad.Detector of {len(self.profiled)} profiled and {len(self.calibrated)} calibrated "
             f"inputs, explaining {self.explains!r}>"
         )
-
-    def _fitted(self) -> Detector:
-        """Profile and calibrate anew on the inputs it holds.
-
-        Raises:
-            ReferenceError: some take the network out of the range of its numbers.
-        """
-        profile = Profile.fit(self.decomposition, self.profiled, self.explains)
-        found = replace(self, profile=profile).score(self.calibrated)
-        check_in_range(found.finite)
-        calibration = type(self.calibration).of(found.bits, found.prediction)
-        return replace(self, profile=profile, calibration=calibration)
 
     def explaining(self, explain: str | int) -> Detector:
         """The same detector with the attributions about another output.
@@ -117,7 +117,10 @@ class Detector(Scorer):
         check_output(self.decomposition, explain, self.profiled)
         if explain == self.explains:
             return self
-        return replace(self, explains=explain)._fitted()
+        kind = type(self.calibration)
+        return fitted(
+            self.decomposition, explain, self.profiled, self.calibrated, kind, self.accepted
+        )
 
     def calibrating(self, calibration: str) -> Detector:
         """The same detector with its p-values "pooled" or "per-class"; bits stay what they are.
@@ -152,21 +155,23 @@ class Detector(Scorer):
             InputError: they do not have the reference's shape, are no such numbers, or are all
                 among what is trained on, profiled and calibrated already.
         """
-        more = as_array(x)
-        check_shape(more, self.decomposition)
-        more = as_type(more, self.profiled.dtype)
-        check_finite(more, "what is to be accepted")
-        more = unknown(more, np.concatenate([self.profiled, self.calibrated]))
+        given, held = as_array(x), np.concatenate([self.profiled, self.calibrated])
+        check_shape(given, self.decomposition)
+        more = as_type(given, held.dtype, ACCEPTED)
+        check_finite(more, ACCEPTED)
+        more = more[unknown(more, held, coarser(given.dtype, held.dtype))]
         more = more[self.decomposition.unseen_rows(more)]
         if len(more) == 0:
             raise InputError("all of these inputs are usual to the detector already")
         first, second = parted(np.arange(len(more)), seed)
-        return replace(
-            self,
-            profiled=np.concatenate([self.profiled, more[first]]),
-            calibrated=np.concatenate([self.calibrated, more[second]]),
-            accepted=self.accepted + len(more),
-        )._fitted()
+        return fitted(
+            self.decomposition,
+            self.explains,
+            np.concatenate([self.profiled, more[first]]),
+            np.concatenate([self.calibrated, more[second]]),
+            type(self.calibration),
+            self.accepted + len(more),
+        )
 
     @cached_property
     def usual(self) -> Evidence:
@@ -216,13 +221,65 @@ def parted(rows: Int[np.ndarray, "n"], seed: int) -> tuple[NDArray[np.int64], ND
     return drawn[:count], drawn[count:]
 
 
+def fitted(
+    decomposition: Decomposition,
+    explain: str | int,
+    profiled: Shaped[np.ndarray, "p *shape"],
+    calibrated: Shaped[np.ndarray, "m *shape"],
+    kind: type[Calibration],
+    accepted: int = 0,
+) -> Detector:
+    """The detector that profiles some inputs and calibrates on others.
+
+    Raises:
+        ReferenceError: some take the network out of the range of its numbers.
+    """
+    profile = Profile.fit(decomposition, profiled, explain)
+    nothing = kind(np.zeros(0), np.zeros(0, dtype=np.int64))
+    detector = Detector(
+        decomposition, explain, profiled, calibrated, profile, nothing, accepted=accepted
+    )
+    found = detector.score(calibrated)
+    check_in_range(found.finite)
+    return replace(detector, calibration=kind.of(found.bits, found.prediction))
+
+
 def unknown(
-    x: Shaped[np.ndarray, "n *shape"], held: Shaped[np.ndarray, "m *shape"]
-) -> Shaped[np.ndarray, "some *shape"]:
-    """The inputs that are not, value for value, among others; of equal ones the first."""
-    first = {row.tobytes(): n for n, row in reversed(list(enumerate(x)))}
-    known = {row.tobytes() for row in held}
-    return x[sorted(n for row, n in first.items() if row not in known)]
+    x: Shaped[np.ndarray, "n *shape"], held: Shaped[np.ndarray, "m *shape"], dtype: np.dtype[Any]
+) -> Int[np.ndarray, "some"]:
+    """The rows that are not, value for value in a type, among others; of equal ones the first."""
+    first = {row: n for n, row in reversed(list(enumerate(values(as_type(x, dtype)))))}
+    known = set(values(as_type(held, dtype)))
+    return np.array(sorted(n for row, n in first.items() if row not in known), dtype=np.int64)
+
+
+def coarser(given: np.dtype[Any], held: np.dtype[Any]) -> np.dtype[Any]:
+    """The type that tells fewer floats apart; whole numbers are the same in any."""
+    return given if given.kind == held.kind == "f" and given.itemsize < held.itemsize else held
+
+
+def values(x: Shaped[np.ndarray, "n *shape"]) -> list[bytes]:
+    """What equal rows have in common."""
+    return [row.tobytes() for row in x]
+
+
+def warn_of_repeated(
+    profiled: Shaped[np.ndarray, "p *shape"], calibrated: Shaped[np.ndarray, "m *shape"]
+) -> None:
+    """Say where many calibrated inputs are profiled too.
+
+    Warns:
+        CalibrationWarning: more than `MOST_REPEATED` are.
+    """
+    known = set(values(profiled))
+    count = sum(row in known for row in values(calibrated))
+    if count > MOST_REPEATED * len(calibrated):
+        warnings.warn(
+            f"{count} of {len(calibrated)} calibrated inputs are profiled too, as the reference "
+            "repeats them: p-values are too small for inputs that do not repeat as often",
+            CalibrationWarning,
+            stacklevel=3,
+        )
 
 
 def enough(first: Int[np.ndarray, "n"], second: Int[np.ndarray, "m"]) -> bool:

@@ -21,6 +21,7 @@ from mad.errors import InputError
 
 DRAWS = 1999
 MOST_DRAWN = 10**8
+NUMBERS_AT_ONCE = 2**20
 MORE_SURPRISING = "more surprising"
 MORE_TYPICAL = "more typical"
 
@@ -102,22 +103,39 @@ class Tally:
             InputError: there are no inputs.
         """
         m, n = len(self.calibration.bits), int(self.places.sum())
-        if n == 0:
-            raise InputError("no input was scored, so there is nothing to compare")
-        own = places_of(self.calibration.bits, self.calibration.bits)
-        gap = own.cumsum() / m - self.places.cumsum() / n
-        statistic = float(np.abs(gap).max())
+        gap = self.gap()
         classes, batch, reference = self.counts()
         shares = zip((batch / n).tolist(), (reference / m).tolist(), strict=True)
         return Drift(
             inputs=n,
-            statistic=statistic,
-            p_value=kolmogorov(statistic, m, n),
+            statistic=float(np.abs(gap).max()),
+            p_value=self.p_value(),
             direction=MORE_SURPRISING if gap.max() >= -gap.min() else MORE_TYPICAL,
             shares=dict(zip(classes, shares, strict=True)),
             share_statistic=float(distances(batch[None], reference[None])[0]),
             share_p_value=exchanged(batch, reference),
         )
+
+    def p_value(self) -> float:
+        """The drift's `p_value`, which the predictions play no part in.
+
+        Raises:
+            InputError: there are no inputs.
+        """
+        m, n = len(self.calibration.bits), int(self.places.sum())
+        return kolmogorov(float(np.abs(self.gap()).max()), m, n)
+
+    def gap(self) -> Float[np.ndarray, "places"]:
+        """By how much more of the calibration than of the batch is at a place or below it.
+
+        Raises:
+            InputError: there are no inputs.
+        """
+        m, n = len(self.calibration.bits), int(self.places.sum())
+        if n == 0:
+            raise InputError("no input was scored, so there is nothing to compare")
+        own = places_of(self.calibration.bits, self.calibration.bits)
+        return own.cumsum() / m - self.places.cumsum() / n
 
     def counts(self) -> tuple[list[int], Int[np.ndarray, "K"], Int[np.ndarray, "K"]]:
         """The classes predicted, and how often for the batch and for the calibration."""
@@ -166,7 +184,11 @@ def exchanged(first: Int[np.ndarray, "K"], second: Int[np.ndarray, "K"]) -> floa
     """
     first = np.floor(first * min(1.0, MOST_DRAWN / first.sum())).astype(np.int64)
     total = first + second
-    draws = np.random.default_rng(0).multivariate_hypergeometric(total, first.sum(), DRAWS)
-    found = distances(draws, total - draws)
     observed = distances(first[None], second[None])[0]
-    return float((1 + (found >= observed - ROUNDING).sum()) / (DRAWS + 1))
+    rng, reached = np.random.default_rng(0), 0
+    at_once = max(1, NUMBERS_AT_ONCE // len(total))
+    for start in range(0, DRAWS, at_once):
+        size = min(at_once, DRAWS - start)
+        draws = rng.multivariate_hypergeometric(total, first.sum(), size)
+        reached += int((distances(draws, total - draws) >= observed - ROUNDING).sum())
+    return (1 + reached) / (DRAWS + 1)

@@ -116,8 +116,9 @@ class Scorer:
             block[~sound] = 0
         with np.errstate(over="ignore", invalid="ignore"):
             account = self.profile.account(self.decomposition, block, self.explains)
-        finite &= np.isfinite(account.total[:own])
-        total = marked(account.total[:own], finite)
+        total = rounded(account.total[:own])
+        finite &= np.isfinite(total)
+        total = np.where(finite, total, np.nan)
         prediction = account.prediction[:own]
         return Result(
             bits=total,
@@ -135,10 +136,16 @@ class Scorer:
 def marked(
     bits: Float[np.ndarray, "n ..."], finite: Bool[np.ndarray, "n"]
 ) -> Float[np.ndarray, "n ..."]:
-    """Bits to `DECIMALS` places, NaN in the rows that are not finite.
+    """Rounded bits, NaN in the rows that are not finite."""
+    rows = finite.reshape(-1, *[1] * (bits.ndim - 1))
+    return np.where(rows, rounded(bits), np.nan)
+
+
+def rounded(bits: Float[np.ndarray, "n ..."]) -> Float[np.ndarray, "n ..."]:
+    """Bits to `DECIMALS` places; infinite where they are as large as the largest float nearly.
 
     The places cut off are rounding noise of float64 products, which may depend on a row's place in
     its block.
     """
-    rows = finite.reshape(-1, *[1] * (bits.ndim - 1))
-    return np.where(rows, bits.round(DECIMALS), np.nan)
+    with np.errstate(over="ignore"):
+        return bits.round(DECIMALS)

@@ -85,6 +85,8 @@ def read(directory: Path) -> dict[str, Any]:
         with safe_open(path, "np") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
             arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError as error:
+        raise StoreError(f"{directory} holds no detector") from error
     except (OSError, SafetensorError, ValueError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} cannot be read: {reason(error)}") from error
     if metadata.get("format") != FORMAT:

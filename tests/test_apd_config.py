@@ -27,7 +27,6 @@ def test_settings_survive_json():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("componets", 5),
         ("components", 0),
         ("components", 2.5),
         ("rank", 0),
@@ -69,6 +68,18 @@ def test_an_impossible_setting_is_named(name, value):
 def test_infinity_is_no_setting(name):
     with pytest.raises(ConfigError, match=name):
         Config.of({name: float("inf")})
+
+
+def test_an_unknown_setting_is_named_and_so_is_the_one_that_may_be_meant():
+    for name, said in {
+        "stepz": "there is no setting 'stepz'; is 'steps' meant?",
+        "componets": "there is no setting 'componets'; is 'components' meant?",
+        "xyz": "there is no setting 'xyz'",
+    }.items():
+        for make in (Config.of, lambda settings: Config(**settings)):
+            with pytest.raises(ConfigError) as caught:
+                make({name: 3})
+            assert str(caught.value) == said
 
 
 def test_settings_cannot_be_changed():

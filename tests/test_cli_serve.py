@@ -219,6 +219,47 @@ def test_whatever_waits_it_says_how_it_is(detector, x, monkeypatch, count, refus
         assert answer.json() == {"error": "45 requests are waiting already; send it later."}
 
 
+class Bytes(nn.Module):
+    """Of whole numbers up to 255."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x.float() / 255).relu())
+
+
+@pytest.fixture(scope="module")
+def of_bytes():
+    x = np.random.default_rng(3).integers(0, 256, (200, 4)).astype(np.uint8)
+    run = apd.decompose(Bytes(), x, apd.Config(steps=20, batch_size=16, components=4))
+    return mad.Detector.fit(run, x)
+
+
+@pytest.mark.parametrize("body", [lambda x: npz(x=x), as_json], ids=["npz", "json"])
+def test_whole_numbers_are_taken_where_they_fit(of_bytes, body):
+    """In every type that a file may have them in, as in JSON, which has one."""
+    from cli.service import service
+
+    client = testclient.TestClient(service(of_bytes, ALPHA))
+    x = np.array([[0, 255, 7, 1], [3, 4, 44, 0]])
+    expected = of_bytes.score(x.astype(np.uint8)).bits.tolist()
+    for dtype in (np.uint8, np.int16, np.uint64, np.float64):
+        rows = client.post("/score", content=body(x.astype(dtype))).json()["rows"]
+        assert [row["score_bits"] for row in rows] == expected
+    for wrong, said in [
+        (300, "the request holds whole numbers that uint8 does not have."),
+        (-1, "the request holds whole numbers that uint8 does not have."),
+        (1e30, "the request holds whole numbers that uint8 does not have."),
+        (0.5, "the request holds fractions, where uint8 is needed."),
+        (np.nan, "the request holds NaN or infinity, where uint8 is needed."),
+    ]:
+        x = np.array([[0, 255, 7, 1], [3, wrong, 44, 0]])
+        answer = client.post("/score", content=body(x))
+        assert (answer.status_code, answer.json()["error"]) == (400, said)
+
+
 @contextmanager
 def serving(directory, *arguments: str) -> Generator[tuple[subprocess.Popen[str], int]]:
     """`apd serve` of the run there, and the port it listens at."""

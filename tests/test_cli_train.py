@@ -17,7 +17,8 @@ from torch import nn
 
 import mad
 import toys
-from cli import plan, settings
+from cli import plan, settings, targets, training
+from cli.errors import InputError
 from cli.train import how_to_go_on
 
 # the seconds between checkpoints, shortened so that a short training has some
@@ -245,7 +246,7 @@ def test_a_factory_with_flags_over_file_over_defaults(mine, here):
     )
     code, out, err = here("train", "--steps", "60")
     assert code == 0
-    assert_one_sentence(err, "nothing can be flagged at alpha 0.01", "99 calibration inputs")
+    assert_one_sentence(err, "nothing can be flagged at alpha 0.01", "400 trusted inputs")
     assert "apd score INPUTS.npz --run from-file" in out
     assert "Settings are those of apd.toml" in out
     config = json.loads((mine / "from-file/run.json").read_text())["config"]
@@ -256,6 +257,32 @@ def test_a_factory_with_flags_over_file_over_defaults(mine, here):
         weights=str(mine / "w.safetensors"),
         decomposition={"steps": 60, "components": 4, "loss": "kl"},
     )
+
+
+def test_a_reference_too_small_to_flag_anything_is_warned_of(mine, here):
+    """With 411 inputs a detector can flag at the default alpha; with one fewer it cannot."""
+    finest = {}
+    for count, warnings in {410: 1, 411: 0}.items():
+        np.savez(mine / "ref.npz", x=np.random.default_rng(0).normal(size=(count, 6)))
+        arguments = ("train", "mine:small", "--reference", "ref.npz", "--steps", "2")
+        for more in (("--dry-run",), ("--out", str(count))):
+            code, _, err = here(*arguments, *more)
+            assert (code, err.count("\n")) == (0, warnings)
+            assert ("by a detector of 410 trusted inputs; it takes 411." in err) == bool(warnings)
+        finest[count] = mad.load(mine / str(count)).finest_alpha
+    assert finest[411] == 0.01 < finest[410]
+
+
+def test_a_small_reference_is_warned_of_before_training(mine, here, monkeypatch):
+    def decompose(*given, **more):
+        raise InputError("training began")
+
+    monkeypatch.setattr("apd.decompose", decompose)
+    code, _, err = here("train", "mine:small", "--reference", "ref.npz", "--out", "run")
+    assert code == 1
+    warning, began = err.splitlines(keepends=True)
+    assert_one_sentence(warning, "warning: nothing can be flagged")
+    assert_one_sentence(began, "training began")
 
 
 def test_the_directory_that_the_settings_name_is_gone_on_with(mine, here):
@@ -288,7 +315,7 @@ def reference(path, x, key="x"):
 
 
 def with_nan(path):
-    x = np.zeros((400, 6))
+    x = np.zeros((500, 6))
     x[[3, 17], 2] = np.nan, np.inf
     reference(path, x)
 
@@ -380,7 +407,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(arguments, words, mine, her
     before = names(mine)
     code, _, err = here("train", *arguments)
     assert code == 1
-    assert_one_sentence(err, words)
+    assert_one_sentence(err.splitlines(keepends=True)[-1], words)
     assert [name for name in names(mine) if name != "__pycache__"] == before
 
 
@@ -389,6 +416,19 @@ def test_settings_without_a_target_ask_for_one(tmp_path, here):
     code, _, err = here("train")
     assert code == 1
     assert_one_sentence(err, "apd.toml names no target")
+
+
+def test_a_reference_that_repeats_inputs_is_warned_of(small_run, tmp_path, capsys):
+    run, reference = small_run
+    twice = np.repeat(9 * reference.numpy(), 2, axis=0)
+    training.fitted(run, targets.Material(run.target, twice, None), tmp_path / "run")
+    profiled, calibrated = (
+        [row.tobytes() for row in getattr(mad.load(tmp_path / "run"), part)]
+        for part in ("profiled", "calibrated")
+    )
+    count = sum(row in profiled for row in calibrated)
+    said = f"apd: warning: {count} of {len(calibrated)} calibrated inputs are profiled too"
+    assert said in capsys.readouterr().err
 
 
 def test_paths_in_settings_are_relative_to_the_file(tmp_path):

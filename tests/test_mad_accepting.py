@@ -123,6 +123,35 @@ def test_what_is_accepted_comes_in_any_precision(few_rows, halves):
     )
 
 
+@pytest.mark.parametrize("held", [np.float64, np.float32])
+def test_what_is_held_is_known_in_any_precision(small_run, held):
+    """Numbers that no coarser float has; what comes with them is accepted, and is so once."""
+    run, _ = small_run
+    x = np.random.default_rng(0).normal(size=(70, 5)).astype(held)
+    new = np.random.default_rng(1).normal(size=(10, 5))
+    detector = mad.Detector.fit(run, x[:60])
+    for given in (np.float16, np.float32, np.float64):
+        with pytest.raises(mad.InputError, match="usual to the detector already"):
+            detector.accept(x[:60].astype(given))
+        more = np.concatenate([x, new]).astype(given)
+        once = detector.accept(more)
+        assert once.accepted == 20
+        assert once.profiled.dtype == held
+        with pytest.raises(mad.InputError, match="usual to the detector already"):
+            once.accept(more)
+
+
+def test_whole_numbers_are_held_in_any_type(small_run):
+    """Those of a byte are told apart by all their values, whatever holds the fractions beside."""
+    run, _ = small_run
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    x[:3] = [[1.0, 2.0, 3.0, 4.0, 5.0], [1.25, 2.0, 3.0, 4.0, 5.0], [300.0, 2.0, 3.0, 4.0, 5.0]]
+    detector = mad.Detector.fit(run, x)
+    held = np.array([[1, 2, 3, 4, 5]], dtype=np.uint8)
+    others = np.array([[44, 2, 3, 4, 5], [9, 2, 3, 4, 5]], dtype=np.uint8)
+    assert detector.accept(np.concatenate([held, others])).accepted == 2
+
+
 @pytest.mark.parametrize(
     ("odd", "error", "said"),
     [

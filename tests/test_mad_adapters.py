@@ -61,6 +61,25 @@ def test_cupbearer_trains_on_tasks_and_datasets(small_run, new, expected):
         assert ours.compute_scores(new).tolist() == expected.bits.tolist()
 
 
+def test_cupbearer_trains_by_its_own_calls(small_run, new, expected):
+    """Those of its `scripts.train_detector`, and of its `AnomalyDetector.train`."""
+    run, reference = small_run
+
+    class Task:
+        trusted_data = TensorDataset(reference, torch.zeros(len(reference)))
+        untrusted_train_data = TensorDataset(9 * new, torch.zeros(len(new)))
+
+    data = {"trusted_data": Task.trusted_data, "untrusted_data": Task.untrusted_train_data}
+    for given in ({**data, "save_path": None}, {"task": Task, "batch_size": 32}):
+        ours = cupbearer.MechanisticDetector(run, explain="all", seed=2)
+        ours.set_model(None)
+        ours.train(**given)
+        assert ours.compute_scores(new).tolist() == expected.bits.tolist()
+    for nothing in ({}, {"trusted_data": None, "untrusted_data": Task.untrusted_train_data}):
+        with pytest.raises(mad.ReferenceError, match="no trusted inputs"):
+            cupbearer.MechanisticDetector(run).train(**nothing)
+
+
 def test_cupbearers_layers_are_terms_that_add_up(detector, new, expected):
     ours = cupbearer.MechanisticDetector.of(detector)
     layers = ours.compute_layerwise_scores(new)

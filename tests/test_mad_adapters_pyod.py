@@ -78,6 +78,28 @@ def test_flattened_inputs_are_given_their_shape():
 
 
 @needs_pyod
+def test_whole_numbers_are_taken_as_floats(small_run):
+    from mad.adapters.pyod import MechanisticDetector
+
+    x = np.random.default_rng(3).integers(-9, 9, (150, 5))
+    ours = MechanisticDetector(small_run[0]).fit(x)
+    expected = ours.detector_.score(x.astype(np.float64)).bits
+    assert np.array_equal(ours.decision_function(x), expected)
+    assert np.array_equal(ours.decision_scores_, expected)
+
+
+@needs_pyod
+def test_what_is_not_fitted_says_so_as_scikit_learn_does(small_run, new):
+    from sklearn.exceptions import NotFittedError
+
+    from mad.adapters.pyod import MechanisticDetector
+
+    for method in ("decision_function", "predict"):
+        with pytest.raises(NotFittedError):
+            getattr(MechanisticDetector(small_run[0]), method)(new)
+
+
+@needs_pyod
 def test_rows_out_of_the_networks_range_are_refused():
     from test_mad_adapters_sklearn import Centred
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from problems import numbers
 from sklearn.base import clone, is_outlier_detector
 from sklearn.metrics import roc_auc_score
@@ -13,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import apd
 import mad
 from mad.adapters.sklearn import MechanisticOutlierDetector
 
@@ -128,6 +130,36 @@ def test_flattened_inputs_are_given_their_shape():
         shaped.score_samples(x.transpose(0, 2, 1))
     with pytest.raises(mad.InputError, match="shape"):
         MechanisticOutlierDetector(Centred(np.zeros((2, 3)))).fit(np.ones((80, 5)))
+
+
+def test_whole_numbers_are_taken_as_floats(small_run):
+    """As scikit-learn has it, though the network itself refuses them."""
+    run, _ = small_run
+    x = np.random.default_rng(3).integers(-9, 9, (150, 5))
+    whole = MechanisticOutlierDetector(run).fit(x)
+    floats = MechanisticOutlierDetector(run).fit(x.astype(np.float32))
+    for fitted in (whole, floats):
+        for given in (x, x.astype(np.int8), x.astype(np.float64)):
+            expected = fitted.detector_.score(x.astype(np.float64)).bits
+            assert np.array_equal(fitted.score_samples(given), -expected)
+    assert np.array_equal(whole.score_samples(x), floats.score_samples(x))
+
+
+def test_tokens_stay_the_whole_numbers_they_are():
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.read = torch.nn.Embedding(99, 4), torch.nn.Linear(12, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.read(self.table(x).flatten(1))
+
+    x = np.random.default_rng(3).integers(99, size=(200, 3))
+    run = apd.decompose(Model(), x, apd.Config(steps=10, batch_size=16, components=4))
+    fitted = MechanisticOutlierDetector(run).fit(x)
+    assert fitted.detector_.profiled.dtype == np.int64
+    expected = fitted.detector_.score(x).bits
+    assert np.array_equal(fitted.score_samples(x.astype(np.int32)), -expected)
 
 
 def test_what_decomposes_gets_the_inputs_as_they_are_given():

@@ -18,6 +18,7 @@ from mad.calibration import (
     conformal_p_values,
     discovery_alpha,
     fewest_discoveries,
+    highest_usual,
 )
 
 
@@ -202,6 +203,18 @@ def test_as_many_p_values_are_attained_as_are_flagged(m):
         assert attainable(m, k / (m + 1)) == k
         assert attainable(m, np.nextafter(k / (m + 1), 0)) == k - 1
     assert attainable(m, 1.0) == m + 1
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.3, 0.95, 1.0])
+def test_above_the_highest_usual_score_and_nowhere_else_inputs_are_flagged(alpha):
+    """Among scores that are equal, too; nowhere at 0.01, and everywhere at 1."""
+    calibration = np.sort(np.random.default_rng(0).normal(size=39).round(1))
+    assert len(set(calibration)) < 39
+    bits = np.concatenate([calibration, np.random.default_rng(1).normal(size=60), [-99.0, 99.0]])
+    expected = np.array([oracles.p_value(score, calibration) <= alpha for score in bits])
+    highest = highest_usual(calibration, alpha)
+    assert (bits > highest).tolist() == expected.tolist()
+    assert np.isinf(highest) == (alpha in (0.01, 1.0))
 
 
 def test_fewer_discoveries_than_the_fewest_there_are_never():

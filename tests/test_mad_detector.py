@@ -3,19 +3,20 @@
 import math
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import oracles
 import pytest
 import torch
 from test_imports import ROOT
+from test_mad_adapters_sklearn import Centred
 
 import apd
 import mad
 from apd.sites import Factors
-from mad.calibration import PerClass
-from mad.checks import check_output
+from mad.calibration import PerClass, Pooled
+from mad.checks import as_type, check_output
+from mad.detector import fitted
 from mad.metrics import auroc
 from mad.scores import SCORES, TOTAL
 
@@ -96,6 +97,19 @@ def test_a_row_that_takes_the_network_out_of_range_is_not_scored(detector, x, re
     assert_same(found, result, np.delete(np.arange(9), 4), np.delete(np.arange(9), 4))
     assert np.isnan([found.bits[4], found.p_value[4]]).all()
     assert found.prediction[4] == -1
+
+
+def test_bits_too_large_to_be_rounded_are_not_scored():
+    """Rounding multiplies by a million, beyond the largest float of 1.8e308 from 1.8e302 on."""
+    rng = np.random.default_rng(0)
+    detector = mad.Detector.fit(Centred(np.zeros(4)), rng.normal(size=(80, 4)))
+    row = np.array([[1.0, -1.0, 1.0, 1.0]])
+    found = detector.score(np.concatenate([1e140 * row, 3e151 * row]))
+    account = detector.profile.account(detector.decomposition, 3e151 * row, "predicted")
+    assert 1.8e302 < account.total[0] < np.inf
+    assert found.finite.tolist() == [True, False]
+    assert np.isnan(found.bits).tolist() == [False, True]
+    assert np.isnan(found.p_value[1])
 
 
 def test_tensors_may_require_gradients(detector, x, result):
@@ -422,6 +436,18 @@ def test_a_reference_is_used_or_refused_as_too_small(digits, x, n):
         assert len(mad.Detector.fit(digits.run, x[:n]).calibration.bits) == 19
 
 
+def test_a_reference_that_repeats_rows_is_warned_of(small_run):
+    """Where more than one in twenty calibrated inputs is profiled too."""
+    run, _ = small_run
+    x = np.random.default_rng(0).normal(size=(200, 5))
+    with pytest.warns(mad.CalibrationWarning) as found:
+        detector = mad.Detector.fit(run, np.repeat(x, 2, axis=0))
+    profiled = {row.tobytes() for row in detector.profiled}
+    count = sum(row.tobytes() in profiled for row in detector.calibrated)
+    assert str(found[0].message).startswith(f"{count} of 160 calibrated inputs are profiled too")
+    mad.Detector.fit(run, np.concatenate([x, x[:2]]))
+
+
 def test_a_reference_of_nothing_is_refused(digits, x):
     with pytest.raises(mad.MadError):
         mad.Detector.fit(digits.run, x[:0])
@@ -438,11 +464,11 @@ def test_a_reference_that_is_not_finite_is_refused(digits, x, row):
 @pytest.mark.parametrize("part", ["profiled", "calibrated"])
 def test_a_reference_that_takes_the_network_out_of_range_is_refused(detector, part):
     """Its bits would be no numbers, which sort as the most surprising of all."""
-    held = getattr(detector, part)
-    huge = held.copy()
-    huge[[2, 5]] = np.finfo(held.dtype).max
+    held = {"profiled": detector.profiled, "calibrated": detector.calibrated}
+    huge = held[part].copy()
+    huge[[2, 5]] = np.finfo(huge.dtype).max
     with pytest.raises(mad.ReferenceError, match="2 of the trusted inputs take the network out"):
-        replace(detector, **{part: huge})._fitted()
+        fitted(detector.decomposition, "predicted", **{**held, part: huge}, kind=Pooled)
     with pytest.raises(mad.ReferenceError, match="of the trusted inputs take the network out"):
         detector.accept(huge)
 
@@ -473,6 +499,50 @@ def test_integers_are_refused_by_a_model_of_floats(detector):
 def test_what_is_no_number_is_refused(detector, odd):
     with pytest.raises((mad.MadError, apd.ApdError)):
         detector.score(odd)
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype"),
+    [
+        ([0, 1, 255], "uint8"),
+        (np.array([0, 1, 255], dtype=">i2"), "uint8"),
+        ([0.0, 255.0], "uint8"),
+        ([True, False], "int64"),
+        ([0, 1], "bool"),
+        (np.array([2**63 - 1], dtype=np.uint64), "int64"),
+        ([-(2**24), 3], "float32"),
+        ([0.1, 1e300, np.nan], "float32"),
+    ],
+)
+def test_numbers_are_taken_where_the_type_has_them(x, dtype):
+    """By their values; floats to the nearest, and to infinity."""
+    given = np.asarray(x)
+    found = as_type(given, np.dtype(dtype))
+    assert found.dtype == dtype
+    with np.errstate(over="ignore"):
+        expected = np.array([np.dtype(dtype).type(value) for value in given.tolist()])
+    assert np.array_equal(found, expected, equal_nan=dtype == "float32")
+
+
+@pytest.mark.parametrize(
+    ("x", "dtype", "said"),
+    [
+        ([300], "uint8", "it holds whole numbers that uint8 does not have"),
+        ([-1], "uint8", "whole numbers that uint8"),
+        ([-1], "uint64", "whole numbers that uint64"),
+        ([1e30], "uint8", "whole numbers that uint8"),
+        ([2], "bool", "whole numbers that bool"),
+        ([2**24 + 1], "float32", "whole numbers that float32"),
+        ([1.5], "int64", "it holds fractions, where int64 is needed"),
+        ([np.nan], "int64", "it holds NaN or infinity, where int64 is needed"),
+        ([-np.inf], "bool", "NaN or infinity"),
+        (["7"], "int64", "it holds <U1, which is no type of number"),
+        ([1, None], "float32", "it holds object, which is no type of number"),
+    ],
+)
+def test_numbers_that_a_type_does_not_have_are_refused(x, dtype, said):
+    with pytest.raises(mad.InputError, match=said):
+        as_type(np.asarray(x), np.dtype(dtype), "it")
 
 
 # --- explaining another output --------------------------------------------------------------

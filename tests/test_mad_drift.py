@@ -8,7 +8,7 @@ from scipy.stats import hypergeom, ks_2samp
 
 import mad
 from mad.calibration import Pooled
-from mad.drift import DRAWS, Drift, Tally, exchanged, kolmogorov
+from mad.drift import DRAWS, Drift, Tally, distances, exchanged, kolmogorov
 
 ONE_CLASS = np.zeros(10_000, dtype=int)
 
@@ -182,6 +182,19 @@ def test_a_batch_of_more_than_can_be_drawn_from_has_its_shares_compared():
     assert exchanged(np.array([10**10, 10]), np.array([100, 92])) == 1 / (DRAWS + 1)
 
 
+def test_counts_of_many_classes_are_drawn_in_parts(monkeypatch):
+    """To the same p-value, as the draws are the same ones."""
+    rng = np.random.default_rng(6)
+    first, second = rng.poisson(2.0, 300), rng.poisson(2.1, 300)
+    whole, sizes = exchanged(first, second), []
+    monkeypatch.setattr("mad.drift.distances", lambda a, b: sizes.append(a.size) or distances(a, b))
+    monkeypatch.setattr("mad.drift.NUMBERS_AT_ONCE", 7000)
+    assert exchanged(first, second) == whole
+    assert 0.001 < whole < 1
+    assert max(sizes) <= 7000
+    assert sum(sizes) == 300 * (DRAWS + 1)
+
+
 def test_one_class_cannot_shift():
     assert shares([30], [7]).share_p_value == 1
 
@@ -198,6 +211,7 @@ def test_the_tally_of_a_stream_is_that_of_its_parts():
     assert (parts[0] + parts[1]).drift() == whole.drift()
     order = rng.permutation(100)
     assert Tally.of(calibration, bits[order], prediction[order]).drift() == whole.drift()
+    assert whole.p_value() == whole.drift().p_value < 1
 
 
 def test_nothing_scored_is_refused():

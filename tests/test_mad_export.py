@@ -198,6 +198,27 @@ def test_inputs_that_are_not_finite_are_marked_and_harm_no_others(detector):
     assert np.isnan(got["component_bits"]).all(1).tolist() == (~finite).tolist()
 
 
+def test_no_inputs_have_no_scores(detector):
+    """The first axis is free, down to nothing."""
+    evidence, effects = drawn(6, 4)
+    none = evidence.rows(np.zeros(6, dtype=bool))
+    got = evaluated(detector, none, effects[:0], np.zeros((0, 5)))
+    assert got["bits"].shape == got["p_value"].shape == (0,)
+    assert got["component_bits"].shape == (0, COMPONENTS)
+
+
+def test_bits_too_large_to_be_rounded_are_marked(detector):
+    evidence, effects = drawn(6, 4)
+    masked = evidence.masked.copy()
+    masked[2] += 1e152
+    huge = replace(evidence, masked=masked)
+    total = detector.profile.account_of(huge).total
+    assert 1.8e302 < total[2] < np.inf
+    got = evaluated(detector, huge, effects, np.zeros((6, 5)))
+    assert np.isnan(got["bits"]).tolist() == [n == 2 for n in range(6)]
+    assert got["prediction"][2] == -1
+
+
 def test_every_score_can_be_exported_and_a_strange_one_is_refused_by_name(detector):
     assert set(TERMS) == set(SCORES.values())
 

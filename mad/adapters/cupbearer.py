@@ -1,7 +1,9 @@
 """The detector as cupbearer has them: `train`, then scores of a batch, all in one or by layer.
 
-It is no subclass, so cupbearer need not be installed. What cupbearer calls layers are the terms of
-the score here (`mad.scores`); they add up to it, where cupbearer would take their mean.
+It is no subclass, so cupbearer need not be installed; nor does it have cupbearer's `eval` and
+`save_weights`, for which there are `mad.metrics` and the fitted detector's `save`. What cupbearer
+calls layers are the terms of the score here (`mad.scores`); they add up to it, where cupbearer
+would take their mean.
 """
 
 from __future__ import annotations
@@ -24,18 +26,25 @@ class MechanisticDetector(Fitted):
     `Fitted` says what it holds.
     """
 
-    def train(self, trusted: Any) -> None:
-        """Profile and calibrate on trusted inputs, all in memory; untrusted ones play no part.
+    def set_model(self, model: object) -> None:
+        """Nothing: the network is the decomposed one."""
+
+    def train(self, task: Any = None, *, trusted_data: Any = None, **others: object) -> None:
+        """Profile and calibrate on trusted inputs, all in memory.
 
         Args:
-            trusted: a task, whose `trusted_data` is meant, or such a dataset itself: inputs, or
-                tuples that begin with one.
+            task: a task, whose `trusted_data` is meant, or such a dataset itself: inputs, or tuples
+                that begin with one.
+            trusted_data: the dataset, where there is no task.
+            others: what else cupbearer gives, such as untrusted data and where to save; it plays no
+                part.
 
         Raises:
             ReferenceError: too few rows are left, or some are not finite.
             InputError: they do not have the decomposition's shape, or a setting is none.
         """
-        rows: Iterable[Any] = getattr(trusted, "trusted_data", trusted)
+        given = trusted_data if task is None else getattr(task, "trusted_data", task)
+        rows: Iterable[Any] = () if given is None else given
         self.fit_parts(as_array(torch.as_tensor(input_of(row)))[None] for row in rows)
 
     def compute_scores(self, inputs: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n"]:

@@ -85,7 +85,7 @@ def mechanistic(
     detector = load(run)
 
     async def score(state: TaskState, target: Target) -> Score:
-        x = as_type(as_array(inputs(state)), detector.profiled.dtype)
+        x = as_type(as_array(inputs(state)), detector.profiled.dtype, "the sample")
         result = detector.score(x[None])
         if not result.finite[0]:
             why = "the input holds NaN or infinity, or takes the network out of range"

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.utils.validation import check_array
+from sklearn.utils.validation import check_array, check_is_fitted
 
-from mad.adapters.rows import scored, shaped
+from mad.adapters.rows import as_taken, scored
 from mad.decomposition import Decomposition
 from mad.detector import Detector
 
@@ -70,7 +70,7 @@ class MechanisticDetector(BaseDetector):
             ReferenceError: too few rows are left.
             InputError: they do not have the decomposition's shape, or a setting is none.
         """
-        x = shaped(check_array(X, allow_nd=True), self.decomposition)
+        x = as_taken(check_array(X, allow_nd=True), self.decomposition)
         self._set_n_classes(y)
         self.detector_ = Detector.fit(
             self.decomposition,
@@ -84,5 +84,10 @@ class MechanisticDetector(BaseDetector):
         return self
 
     def decision_function(self, X: Any) -> Float[np.ndarray, "n"]:
-        """The bits of every input: high = anomalous."""
+        """The bits of every input: high = anomalous.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: nothing has been fitted yet.
+        """
+        check_is_fitted(self, "detector_")
         return scored(self.detector_, check_array(X, allow_nd=True)).bits

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mad.adapters.rows import scored, shaped
-from mad.calibration import attainable
+from mad.adapters.rows import as_taken, scored
+from mad.calibration import highest_usual
 from mad.detector import Detector
 from mad.errors import InputError
 from mad.result import Result
@@ -20,8 +20,8 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
     """Outliers by how untypical the way is in which a network treats them.
 
     As scikit-learn has it, high scores are normal, so `score_samples` is *minus* the bits. Inputs
-    are rows, flattened or not. Those that hold NaN or infinity, or take the network out of the
-    range of its numbers, are refused, where `mad.Detector` marks them.
+    are rows, flattened or not, of floats or of whole numbers. Those that hold NaN or infinity, or
+    take the network out of the range of its numbers, are refused, where `mad.Detector` marks them.
 
     `fit` profiles and calibrates on trusted inputs. Rows that the decomposition was trained on are
     left out, in folds of them too; behind a step that alters them they are not known, and p-values
@@ -75,7 +75,7 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
         made: Any = self.decomposition(x) if callable(self.decomposition) else self.decomposition
         self.detector_ = Detector.fit(
             made,
-            shaped(x, made),
+            as_taken(x, made),
             explain=self.explain,
             calibration=self.calibration,
             seed=self.seed,
@@ -110,17 +110,3 @@ class MechanisticOutlierDetector(OutlierMixin, BaseEstimator):
         check_is_fitted(self)
         x = np.asarray(validate_data(self, X, reset=False, allow_nd=True))
         return scored(self.detector_, x)
-
-
-def highest_usual(calibration: Float[np.ndarray, "m"], alpha: float) -> float:
-    """The bits that an input flagged at alpha exceeds; infinite where none can be flagged.
-
-    With l the largest number for which l / (m + 1) <= alpha, it is the l-th largest score: an input
-    above it has at most l - 1 calibration inputs above it or beside it, and so p <= l / (m + 1).
-
-    Args:
-        calibration: the scores of calibration inputs, in ascending order.
-        alpha: the share of false alarms.
-    """
-    reachable = attainable(len(calibration), alpha)
-    return float(calibration[-reachable]) if reachable else np.inf

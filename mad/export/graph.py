@@ -105,9 +105,10 @@ def scaled(g: Graph, values: str, factor: float) -> str:
 def together(g: Graph, effects: str, p: int, most: int) -> tuple[str, int]:
     """`mad.evidence.together` of p effects, and how many they are then."""
     length = -(-p // most)
+    count = -(-p // length)
     filled = g.call("Pad", effects, g.constant(np.array([0, 0, 0, -p % length])))
-    runs = g.call("Reshape", filled, g.constant(np.array([0, -1, length])))
-    return g.call("ReduceSum", runs, g.constant(np.array([2])), keepdims=0), -(-p // length)
+    runs = g.call("Reshape", filled, g.constant(np.array([0, count, length])))
+    return g.call("ReduceSum", runs, g.constant(np.array([2])), keepdims=0), count
 
 
 def unless(g: Graph, finite: str, values: str) -> str:

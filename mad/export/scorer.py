@@ -62,13 +62,13 @@ def scorer(g: Graph, network: Network, detector: Scorer, finite: str) -> dict[st
     evidence = gathered(g, network, detector.profile, detector.explains)
     terms = {name: term_of(g, s, evidence) for name, s in detector.profile.scores.items()}
     every = [terms[name].by_component for name in TOTAL]
-    total = added(g, [terms[name].total for name in TOTAL])
+    total = rounded(g, added(g, [terms[name].total for name in TOTAL]))
     by_component = added(g, [each for each in every if each is not None])
     in_range = g.call("Equal", g.call("Sub", total, total), g.constant(np.zeros(())))
     finite = g.call("And", finite, in_range)
     row = g.call("Unsqueeze", finite, g.constant(np.array([1])))
     nowhere = g.constant(np.array(-1))
-    bits = marked(g, total, finite)
+    bits = unless(g, finite, total)
     p = p_values(g, detector.calibration, bits, evidence.prediction, network.width)
     return {
         "bits": Output(bits, FLOAT, ("n",), "the score; higher is more anomalous"),
@@ -153,6 +153,11 @@ def attributed(
 
 def marked(g: Graph, bits: str, finite: str) -> str:
     """`mad.scorer.marked`: rounded, and NaN where the input is not finite."""
+    return unless(g, finite, rounded(g, bits))
+
+
+def rounded(g: Graph, bits: str) -> str:
+    """`mad.scorer.rounded`."""
     places = 10.0**DECIMALS
     whole = g.call("Round", scaled(g, bits, places))
-    return unless(g, finite, g.call("Div", whole, g.constant(np.array(places))))
+    return g.call("Div", whole, g.constant(np.array(places)))

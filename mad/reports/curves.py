@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from mad.calibration import Calibration, Pooled
+from mad.calibration import Calibration, Pooled, highest_usual
 from mad.reports.gathered import Gathered, edge, places
 from mad.reports.model import Histogram, PValues
 
@@ -41,9 +41,8 @@ def threshold(calibration: Calibration, alpha: float) -> float | None:
     """The bits above which an input is flagged; None where no one number says it."""
     if not isinstance(calibration, Pooled):
         return None
-    above = np.nextafter(calibration.bits, np.inf)
-    flagged = calibration.p_values(above, calibration.prediction) <= alpha
-    return float(calibration.bits[flagged].min()) if flagged.any() else None
+    highest = highest_usual(calibration.bits, alpha)
+    return highest if np.isfinite(highest) else None
 
 
 def p_values(gathered: Gathered) -> PValues:
