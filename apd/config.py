@@ -121,8 +121,8 @@ class Config(BaseModel):
             name = ".".join(str(part) for part in first["loc"])
             if first["type"] == "extra_forbidden":
                 near = get_close_matches(name, cls.model_fields, n=1)
-                meant = f"; is {near[0]!r} meant?" if near else ""
-                raise ConfigError(f"there is no setting {name!r}{meant}") from error
+                nearest = f"; the nearest is {near[0]!r}" if near else ""
+                raise ConfigError(f"there is no setting {name!r}{nearest}") from error
             raise ConfigError(f"setting {name!r}: {first['msg']}") from error
 
     @classmethod

@@ -61,11 +61,12 @@ def sources(
     way = site.uses[0].sides
     sides = read(target, moments(target, x, generator_of(config, config.steps)))[name]
     projection, _ = way(*sides)
+    span = range_of(projection.double())
     some = spread_over(x, min(ROWS, power_of_two(MOST_NUMBERS / numbers_met(target))))
     vectors = vectors_read(target, some).flatten(0, 1)
-    if not 1 < round(float(projection.trace())) <= min(most, len(vectors) - 1):
+    if not 1 < span.shape[1] <= min(most, len(vectors) - 1):
         return
-    white, mixing = whitening(vectors.double(), projection.double())
+    white, mixing = whitening(vectors.double(), span)
     numbers = vectors.double() @ white
     readers = sharpened(numbers, config.seed)
     if on(numbers @ readers.T, LITTLE[-1]).double().mean() > MOSTLY_OFF:
@@ -76,18 +77,22 @@ def sources(
     yield Components.of({name: Factors(*way(reads, writes))}).living().components
 
 
+def range_of(projection: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
+    """Orthonormal directions that a projection leaves as they are."""
+    return torch.linalg.eigh(projection)[1][:, -round(float(projection.trace())) :]
+
+
 def whitening(
-    vectors: Float64[Tensor, "n d"], projection: Float64[Tensor, "d d"]
+    vectors: Float64[Tensor, "n d"], span: Float64[Tensor, "d r"]
 ) -> tuple[Float64[Tensor, "d r"], Float64[Tensor, "d r"]]:
     """What makes uncorrelated numbers of mean square 1 of vectors, and vectors of such numbers.
 
     Args:
         vectors: with something along every direction that is kept.
-        projection: on the directions that are kept.
+        span: the directions that are kept, orthonormal.
     """
-    kept = torch.linalg.eigh(projection)[1][:, -round(float(projection.trace())) :]
-    values, axes = torch.linalg.eigh(kept.T @ (vectors.T @ vectors) @ kept / len(vectors))
-    sizes, directions = values.clamp_min(TINY).sqrt(), kept @ axes
+    values, axes = torch.linalg.eigh(span.T @ (vectors.T @ vectors) @ span / len(vectors))
+    sizes, directions = values.clamp_min(TINY).sqrt(), span @ axes
     return directions / sizes, directions * sizes
 
 

@@ -61,7 +61,7 @@ def refuse_small(rows: int, config: apd.Config) -> None:
     Raises:
         InputError: with how many inputs it takes.
     """
-    from mad.detector import enough
+    from mad.parting import enough
 
     needed = fewest(rows, config, enough)
     if needed > rows:
@@ -102,7 +102,7 @@ def fewest(
     import numpy as np
 
     from apd.reference import training_count
-    from mad.detector import parted
+    from mad.parting import parted
 
     return next(
         n

@@ -28,12 +28,19 @@ def main() -> None:
     session = onnxruntime.InferenceSession(arguments.scorer)
     says = session.get_modelmeta().custom_metadata_map
     alpha = json.loads(says["alpha"]) if arguments.alpha is None else arguments.alpha
+    takes = json.loads(says["input"])
     with np.load(arguments.inputs) as file:
-        x = file["x"].astype(json.loads(says["input"])["type"])
+        x = file["x"].astype(takes["type"])
+    given, taken = x.shape[1:], tuple(takes["shape"][1:])
+    if given != taken:
+        raise SystemExit(f"{arguments.inputs} has inputs of shape {given}; {taken} is needed.")
     scores = score(session, x)
 
     flagged = np.flatnonzero(scores["p_value"] <= alpha)
     print(f"{len(flagged)} of {len(x)} inputs are flagged at alpha {alpha:g}")
+    lost = int(np.isnan(scores["p_value"]).sum())
+    if lost:
+        print(f"{lost} could not be scored: NaN, infinity, or the network out of range")
     print(f"the smallest p-value there can be is {json.loads(says['finest_alpha']):.2g}\n")
     print("input    bits  p_value  predicts  components (bits)")
     for row in np.argsort(-np.nan_to_num(scores["bits"]))[:SHOWN]:

@@ -70,10 +70,10 @@ def test_infinity_is_no_setting(name):
         Config.of({name: float("inf")})
 
 
-def test_an_unknown_setting_is_named_and_so_is_the_one_that_may_be_meant():
+def test_an_unknown_setting_is_named_and_so_is_the_nearest():
     for name, said in {
-        "stepz": "there is no setting 'stepz'; is 'steps' meant?",
-        "componets": "there is no setting 'componets'; is 'components' meant?",
+        "stepz": "there is no setting 'stepz'; the nearest is 'steps'",
+        "componets": "there is no setting 'componets'; the nearest is 'components'",
         "xyz": "there is no setting 'xyz'",
     }.items():
         for make in (Config.of, lambda settings: Config(**settings)):

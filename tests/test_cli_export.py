@@ -193,6 +193,33 @@ def test_it_takes_numpy_and_onnxruntime_alone(saved, here, tmp_path):
     assert float(bits) == pytest.approx(result.bits[worst], abs=0.06)
 
 
+@pytest.mark.parametrize("saved", ["perceptron"], indirect=True)
+def test_the_example_says_what_it_cannot_score(saved, here, tmp_path):
+    directory, detector = saved
+    assert here("export", directory)[0] == 0
+    x = draw(20, detector.decomposition.input_shape, 4)
+    x[[3, 8], 1] = np.nan, np.inf
+    np.savez(tmp_path / "lost.npz", x=x)
+    np.savez(tmp_path / "wide.npz", x=np.pad(x, ((0, 0), (0, 1))))
+    np.savez(tmp_path / "one.npz", x=np.float32(3))
+    lost, *refused = (
+        subprocess.run(
+            [sys.executable, EXAMPLE, "scorer.onnx", name],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        for name in ("lost.npz", "wide.npz", "one.npz")
+    )
+    assert lost.returncode == 0
+    assert "2 could not be scored" in lost.stdout
+    for done, said in zip(refused, ("wide.npz has inputs of shape (7,)", "one.npz"), strict=True):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr
+        assert done.stderr.endswith("(6,) is needed.\n")
+        assert done.stderr.count("\n") == 1
+
+
 BAD_ARGUMENTS = {
     "nothing there": (["nowhere"], 1, "nowhere"),
     "no runs": ([], 1, "no finished run"),

@@ -68,6 +68,13 @@ def test_many_mechanisms_keep_their_order(pentagon, tmp_path):
     assert [mechanism["b"][0].item() for mechanism in back] == list(range(12))
 
 
+def test_what_cannot_be_written_is_said_without_how_it_is_written(pentagon, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ToyError) as caught:
+        toys.save(pentagon, tmp_path / "file" / "toy")
+    assert str(caught.value) == f"{tmp_path}/file/toy cannot be written: Not a directory."
+
+
 def test_loading_neither_trains_nor_moves_the_random_state(saved, monkeypatch):
     monkeypatch.setattr("toys.superposition.fit", None)
     before = torch.random.get_rng_state()

@@ -56,7 +56,8 @@ def save(toy: Toy, directory: Path | str) -> None:
             directory.rename(retired)
         staging.rename(directory)
     except (OSError, SafetensorError) as error:
-        raise ToyError(f"{directory} could not be written: {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ToyError(f"{directory} cannot be written: {reason}.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     shutil.rmtree(retired, ignore_errors=True)
