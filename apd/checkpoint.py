@@ -59,14 +59,36 @@ class Progress:
     steps: list[Step]
 
 
-def write_checkpoint(directory: Path, progress: Progress, belongs_to: Mapping[str, str]) -> None:
+def version_there(directory: Path) -> tuple[int, int] | None:
+    """Which checkpoint is there: another whenever one is written, None where there is none."""
+    try:
+        found = (directory / CHECKPOINT).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def write_checkpoint(
+    directory: Path,
+    progress: Progress,
+    belongs_to: Mapping[str, str],
+    before: tuple[int, int] | None,
+) -> None:
     """Save how far a decomposition has got; until it is whole, the older checkpoint stays.
 
     So it does where the components are no numbers any more.
 
+    Args:
+        directory: where to.
+        progress: how far.
+        belongs_to: what of.
+        before: the version that is to be there; if another is, somebody else is at work there.
+
     Raises:
-        RunError: the directory cannot be written.
+        RunError: the directory cannot be written, or somebody else writes to it.
     """
+    if version_there(directory) != before:
+        raise RunError(f"another decomposition is under way in {directory}; this one stops")
     tensors = {**found_tensors(progress.found), **history_tensors(progress.steps)}
     if progress.training is not None:
         if not all(bool(t.isfinite().all()) for t in progress.training.components.tensors()):

@@ -100,9 +100,12 @@ class Components:
         return {site: target.weight(site) - total for site, total in self.sum().items()}
 
     def norm_shares(self, target: Target) -> dict[str, Float[Tensor, "C"]]:
-        """||P_c,l|| / ||W_l|| of every component at every site, without forming any weights."""
+        """||P_c,l|| / ||W_l|| of every component at every site, without forming any weights.
+
+        0 of no weights at all.
+        """
         return {
-            site: norms.sqrt() / target.weight(site).norm()
+            site: norms.sqrt() / target.weight(site).norm().clamp_min(torch.finfo(norms.dtype).tiny)
             for site, norms in self.squared_norms().items()
         }
 

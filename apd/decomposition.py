@@ -19,6 +19,7 @@ from apd.checkpoint import (
     identity,
     read_checkpoint,
     refuse_other,
+    version_there,
     write_checkpoint,
 )
 from apd.components import Components
@@ -69,7 +70,8 @@ def decompose(
         ReferenceError: the reference is too small, is not finite, or takes the network out of the
             range of its numbers; or the outputs do not vary over it.
         ConfigError: a setting does not fit the target, or the components run away for good.
-        RunError: the directory cannot be written, or holds a run or a checkpoint of something else.
+        RunError: the directory cannot be written, holds a run or a checkpoint of something else,
+            or another decomposition writes to it.
     """
     ready = set_up(target, reference, config or Config())
     target, config = ready.target, ready.config
@@ -78,18 +80,19 @@ def decompose(
     belongs_to = identity(target, fingerprint, config)
     if directory is not None and is_run(directory):
         return finished(directory, belongs_to)
-    state = Progress({}, None, [])
+    state, there = Progress({}, None, []), None
     if directory is not None:
         claim(directory)
-        if (directory / CHECKPOINT).is_file():
+        there = version_there(directory)
+        if there is not None:
             state = read_checkpoint(directory, target, belongs_to)
     saved_at = time.monotonic()
     for step in one_by_one(target, ready.trained_on, config, state):
         if progress is not None:
             progress(step)
         if directory is not None and time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-            write_checkpoint(directory, state, belongs_to)
-            saved_at = time.monotonic()
+            write_checkpoint(directory, state, belongs_to, there)
+            there, saved_at = version_there(directory), time.monotonic()
     if not state.steps:
         raise ReferenceError(
             "the decomposed weights have no effect at first order on the reference"

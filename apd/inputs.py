@@ -100,7 +100,8 @@ def fitting(part: Part, tensor: Tensor) -> Tensor:
     """A part's tensor, if it is one.
 
     Raises:
-        TargetError: its shape or kind of number is not the part's.
+        TargetError: its shape or kind of number is not the part's, or it holds a whole number that
+            is too large.
     """
     if tuple(tensor.shape[1:]) != part.shape:
         raise TargetError(
@@ -108,6 +109,8 @@ def fitting(part: Part, tensor: Tensor) -> Tensor:
         )
     if tensor.is_floating_point() != is_float(part):
         raise TargetError(f"{part.name} is {tensor.dtype}; the target takes {part.dtype}")
+    if not is_float(part) and bool((tensor.to(CONSTANTS[part.dtype]) != tensor).any()):
+        raise TargetError(f"{part.name} holds whole numbers too large for {part.dtype}")
     return tensor
 
 

@@ -74,13 +74,15 @@ def set_up(
 
 
 def frozen(target: nn.Module | Target, reference: Reference, config: Config) -> Target:
-    """The network as data, with the sites and the output that the settings name.
+    """The network as data, with the sites that the settings name, and the output.
+
+    What is data already has its output, and no other sites than its own.
 
     Raises:
         TargetError: it cannot be decomposed.
     """
     if isinstance(target, Target):
-        return target
+        return target.matching(config.sites)
     return Target.of(target, first_rows(reference), config.sites, config.output)
 
 

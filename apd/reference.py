@@ -72,8 +72,8 @@ def training_rows(n: int, config: Config) -> Int[Tensor, "rows"]:
 
 
 def training_count(n: int, config: Config) -> int:
-    """How many of n reference rows are trained on."""
-    return max(1, round(config.decompose * n))
+    """How many of n reference rows are trained on, two at least."""
+    return max(FEWEST_ROWS, round(config.decompose * n))
 
 
 def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
@@ -84,8 +84,9 @@ def fingerprint_of(x: Shaped[Tensor, "n *shape"]) -> str:
 
 
 def row_hashes(x: Shaped[Tensor, "n *shape"]) -> Int[Tensor, "n"]:
-    """64 bits of every row's values: those of equal rows are equal."""
-    rows = x.cpu().contiguous()[:, None].flatten(1).view(torch.uint8).numpy()
+    """64 bits of every row's values: those of equal rows are equal, whatever the sign of zeros."""
+    unsigned = x.cpu() + torch.zeros((), dtype=x.dtype)
+    rows = unsigned.contiguous()[:, None].flatten(1).view(torch.uint8).numpy()
     hashes = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
     return torch.tensor(np.frombuffer(b"".join(hashes), dtype=np.int64))
 

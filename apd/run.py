@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from apd.batch_sizes import rows_at_once
 from apd.components import Living
 from apd.explanation import Explained, as_array, explain, explain_positions
-from apd.inputs import Arrays, pack
+from apd.inputs import Arrays, pack, tensor_of
 from apd.masked import masked_outputs
 from apd.pairs import Pairs
 from apd.reference import others
@@ -128,7 +128,7 @@ class Run(Saved):
     ) -> Float[np.ndarray, "n d"]:
         """f(x; kappa(x)): each input run on the components its mask names, and nothing else."""
         living = self.living
-        on = torch.from_numpy(mask).to(self.target.device)[:, living.places]
+        on = tensor_of(mask).to(self.target.device)[:, living.places]
         pairs = Pairs.dense(on, self.target.dtype)
         with torch.no_grad(), self.threads(len(x)):
             return as_array(
@@ -197,11 +197,12 @@ class Run(Saved):
             ComponentError: one of them is not there.
         """
         chosen = tuple(components)
-        if chosen not in self._last:
+        made = self._last.get(chosen)
+        if made is None:
             made = self.target.with_weights(sum_of(self.components, chosen))
             self._last.clear()
             self._last[chosen] = made
-        return self._last[chosen]
+        return made
 
     @cached_property
     def _last(self) -> dict[tuple[int, ...], Target]:

@@ -212,7 +212,7 @@ def history_tensors(steps: Sequence[Step]) -> dict[str, Float[Tensor, "_steps _f
     """Every step's numbers as a row of float64, which holds them exactly, per site."""
     rows: dict[str, list[list[float]]] = {}
     for step in steps:
-        site, *numbers = dataclasses.astuple(step)
+        site, *numbers = vars(step).values()
         rows.setdefault(site, []).append(numbers)
     return {f"history/{site}": torch.tensor(own, dtype=torch.float64) for site, own in rows.items()}
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from apd.components import Components
 from apd.errors import ComponentError
 from apd.graph import ROW_BY_ROW, Handler
+from apd.held import hold
 from apd.target import Target
 
 
@@ -30,11 +31,7 @@ class Operated(nn.Module):
         self._graph = target.graph
         for name, tensor in target.with_weights(weights).state.items():
             own = tensor.detach().clone(memory_format=torch.contiguous_format)
-            holder, _, leaf = name.rpartition(".")
-            if name in target.sites:
-                submodule(self, holder).register_parameter(leaf, nn.Parameter(own))
-            else:
-                submodule(self, holder).register_buffer(leaf, own)
+            hold(self, name, nn.Parameter(own) if name in target.sites else own)
 
     def forward(self, x: Shaped[Tensor, "n *shape"]) -> Float[Tensor, "n d"]:
         """The outputs, differentiable with respect to the parameters."""
@@ -48,15 +45,6 @@ def library(op: str) -> Handler:
     _, name, overload = op.split(".")
     own = getattr(getattr(torch.ops.aten, name), overload)
     return lambda _, *args: own(*args)
-
-
-def submodule(module: nn.Module, path: str) -> nn.Module:
-    """The module at a dotted path; it and those on the way are made where they are missing."""
-    for name in path.split(".") if path else ():
-        if name not in dict(module.named_children()):
-            module.add_module(name, nn.Module())
-        module = module.get_submodule(name)
-    return module
 
 
 def ablate(target: Target, components: Components, chosen: Iterable[int]) -> Operated:
@@ -90,4 +78,5 @@ def sum_of(components: Components, chosen: Iterable[int]) -> dict[str, Float[Ten
             raise ComponentError(
                 f"there is no component {c}; they are numbered 0 to {components.count - 1}"
             )
-    return components.some(torch.tensor(numbers, dtype=torch.int64)).sum()
+    device = next(iter(components.owners.values())).device
+    return components.some(torch.tensor(numbers, dtype=torch.int64).to(device)).sum()

@@ -20,7 +20,7 @@ from apd.from_torch.checks import check_outputs, check_uses
 from apd.from_torch.trace import trace
 from apd.graph import CONSTANTS, Graph, Handler
 from apd.inputs import Arrays, pack, tensor_of
-from apd.sites import Site, Use, find_sites
+from apd.sites import Site, Use, find_sites, matching, matrices_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,8 @@ class Target:
         """
         graph, state = trace(module, example, output)
         x = pack(graph.parts, example) if isinstance(example, Mapping) else example
-        x = x.to(CONSTANTS[graph.input_dtype])
+        device = next((tensor.device for tensor in state.values()), x.device)
+        x = x.to(device, CONSTANTS[graph.input_dtype])
         parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
         refuse_lost(state, parameters)
         check_outputs(graph, state, x[:2])
@@ -97,6 +98,21 @@ class Target:
         """The same network with some tensors replaced; those of sites may be given as matrices."""
         shaped = {name: w.reshape(self.state[name].shape) for name, w in weights.items()}
         return Target(self.graph, {**self.state, **shaped}, self.sites)
+
+    def matching(self, patterns: Sequence[str]) -> Target:
+        """The same network with those of its sites under study that match any of the patterns.
+
+        Raises:
+            TargetError: a pattern matches no weight, or no site is left.
+        """
+        weights = list(dict.fromkeys(matrices_of(self.graph, self.state).values()))
+        names = set(matching(weights, patterns))
+        sites = {name: site for name, site in self.sites.items() if name in names}
+        if not sites:
+            raise TargetError(
+                f"the sites {list(patterns)} leave nothing of {', '.join(self.sites)}"
+            )
+        return Target(self.graph, self.state, sites)
 
     def alone(self, site: str) -> Target:
         """The same network with that weight under study, and no other."""

@@ -44,9 +44,10 @@ def together(
     both = used @ used.T
     alone = both.diagonal()
     saved = savings(both, alone[:, None], amounts[:, None], alone, amounts, power) * joinable
-    owner = torch.arange(len(used))
-    while len(used) and saved.max() > 0:
-        kept, lost = sorted(divmod(int(saved.argmax()), len(used)))
+    owner, most = torch.arange(len(used)), saved.max(1).values if len(used) else alone
+    while len(used) and most.max() > 0:
+        first = int(most.argmax())
+        kept, lost = sorted((first, int(saved[first].argmax())))
         owner[owner == lost] = kept
         used[kept] = torch.maximum(used[kept], used[lost])
         used[lost] = 0
@@ -54,8 +55,11 @@ def together(
         joinable[lost] = joinable[:, lost] = False
         counts, own = used.sum(1), used @ used[kept]
         mine = savings(own, counts[kept], amounts[kept], counts, amounts, power) * joinable[kept]
+        stale = (most > 0) & (saved[:, [kept, lost]] == most[:, None]).any(1)
         saved[kept] = saved[:, kept] = mine
         saved[lost] = saved[:, lost] = 0
+        most = torch.maximum(most, mine)
+        most[stale] = saved[stale].max(1).values
     return torch.unique(owner, return_inverse=True)[1].to(active.device)
 
 

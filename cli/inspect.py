@@ -120,13 +120,9 @@ def settings_of(run: apd.Run) -> dict[str, str]:
 
 def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
     """Shape, the residual's share of the weight's norm, and name of every site."""
-    residual = run.components.residual(run.target)
+    left = apd.recovery.faithfulness(run.target, run.components).sites
     return [
-        (
-            f"{site.shape[0]}x{site.shape[1]}",
-            f"{float(residual[name].norm() / run.target.weight(name).norm()):.2%}",
-            name,
-        )
+        (f"{site.shape[0]}x{site.shape[1]}", f"{left[name]:.2%}", name)
         for name, site in run.target.sites.items()
     ]
 
@@ -202,6 +198,7 @@ def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
     """What is shown of a run but for known mechanisms, for programs."""
     from cli.outcome import residual_of
 
+    ranks = run.ranks.tolist()
     return {
         "settings": run.config.model_dump(mode="json"),
         "sites": {name: list(site.shape) for name, site in run.target.sites.items()},
@@ -221,7 +218,7 @@ def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
         "components": [
             {
                 "component": c,
-                "rank": float(run.ranks[c]),
+                "rank": ranks[c],
                 "rate": float(detector.rates[c]),
                 "strongest_inputs": strongest(detector, c),
             }

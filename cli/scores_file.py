@@ -127,9 +127,13 @@ def from_jsonl(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
 
 
 def from_npz(path: Path) -> Iterator[dict[str, Iterable[Any]]]:
-    """One table, which is never unpickled."""
+    """Tables of Python values, which are never unpickled."""
     with np.load(path, allow_pickle=False) as file:
-        yield {name: file[name].tolist() for name in file.files}
+        columns = {name: np.atleast_1d(file[name]) for name in file.files}
+    rows = max((len(column) for column in columns.values()), default=0)
+    for start in range(0, rows, ROWS_AT_ONCE):
+        some = slice(start, start + ROWS_AT_ONCE)
+        yield {name: column[some].tolist() for name, column in columns.items()}
 
 
 def from_parquet(path: Path) -> Iterator[dict[str, Iterable[Any]]]:

@@ -32,6 +32,7 @@ def serve(
 
     POST /score takes {"x": [[...], ...]} as JSON, or the bytes of an .npz file as in
     `curl --data-binary @inputs.npz 127.0.0.1:8000/score`, and answers with the rows of `apd score`.
+    Requests are scored one after the other; while 32 wait, more are answered 503.
     GET /healthz says what serves, GET /metrics what was served, for Prometheus. Whoever reaches the
     port can score: keep it behind what knows your users.
 

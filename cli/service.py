@@ -9,7 +9,7 @@ from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, Semaphore, WouldBlock
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
@@ -46,6 +46,7 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
     """
     app = FastAPI(title="apd", docs_url=None, redoc_url=None, openapi_url=None)
     served, turn, health = Served(), CapacityLimiter(1), health_of(detector, alpha)
+    place = Semaphore(1 + MOST_WAITING)
 
     def answer(body: bytes) -> Response:
         try:
@@ -59,15 +60,21 @@ def service(detector: mad.Detector, alpha: float) -> FastAPI:
 
     async def score(request: Request) -> Response:
         try:
+            place.acquire_nowait()
+        except WouldBlock:
+            return refusal(f"{MOST_WAITING} requests are waiting already; send it later.", BUSY)
+        try:
             body = await read(request)
+            if body is None:
+                return refusal(
+                    f"a request may hold {MOST_BYTES:,} bytes; send fewer rows.", TOO_LARGE
+                )
+            async with turn:
+                return await run_in_threadpool(answer, body)
         except ClientDisconnect:
             return Response()  # to nobody
-        if body is None:
-            return refusal(f"a request may hold {MOST_BYTES:,} bytes; send fewer rows.", TOO_LARGE)
-        if turn.statistics().tasks_waiting >= MOST_WAITING:
-            return refusal(f"{MOST_WAITING} requests are waiting already; send it later.", BUSY)
-        async with turn:
-            return await run_in_threadpool(answer, body)
+        finally:
+            place.release()
 
     async def healthz() -> dict[str, Any]:
         return health

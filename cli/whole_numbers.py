@@ -41,8 +41,8 @@ def runs(module: nn.Module, arrays: Mapping[str, Array], dtype: torch.dtype) -> 
     """
     rows = {name: torch.as_tensor(array[:2]) for name, array in arrays.items()}
     rows = {n: x.to(dtype) if arrays[n].dtype.kind in "iu" else x for n, x in rows.items()}
-    asked = copy.deepcopy(module)
     try:
+        asked = copy.deepcopy(module)
         with torch.no_grad():
             asked(*rows.values()) if "" in rows else asked(**rows)
     except IndexError:

@@ -20,11 +20,17 @@ def as_array(x: Any) -> NDArray[Any]:
     """Inputs as an array of numbers that torch has; a tensor may be on any device.
 
     Those of bfloat16, which numpy does not have, become float32.
+
+    Raises:
+        InputError: rows are not of one shape.
     """
     if hasattr(x, "detach"):
         x = x.detach().cpu()
         x = x.float() if str(x.dtype) == "torch.bfloat16" else x
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise InputError("the inputs are not all of one shape") from error
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -112,12 +118,19 @@ def finite_rows(x: NDArray[Any]) -> Bool[np.ndarray, "n"]:
     return np.asarray(np.isfinite(x).reshape(len(x), -1).all(1))
 
 
-def checked(chunks: Iterable[Any], decomposition: Decomposition) -> Iterator[NDArray[Any]]:
+def checked(
+    chunks: Iterable[Any], decomposition: Decomposition, trusted: np.dtype[Any]
+) -> Iterator[NDArray[Any]]:
     """Chunks of inputs as arrays, without the empty ones.
 
+    Args:
+        chunks: the inputs.
+        decomposition: of the network that they are for.
+        trusted: the type of trusted inputs.
+
     Raises:
-        InputError: there is no input, one is not of the decomposition's shape, or the type
-            changes.
+        InputError: there is no input, one is not of the decomposition's shape, the type changes, or
+            there are whole numbers where trusted inputs are floats, or the other way round.
     """
     dtype = None
     for chunk in chunks:
@@ -125,6 +138,8 @@ def checked(chunks: Iterable[Any], decomposition: Decomposition) -> Iterator[NDA
         if array.ndim > 0 and len(array) == 0:
             continue
         check_shape(array, decomposition)
+        if (array.dtype.kind == "f") != (trusted.kind == "f"):
+            raise InputError(f"the inputs are {array.dtype}; the reference was {trusted}")
         if dtype not in (None, array.dtype):
             raise InputError(f"the inputs are {dtype} at first, and then {array.dtype}")
         dtype = array.dtype

@@ -188,7 +188,7 @@ class Detector(Scorer):
         return reasons(self, self.usual, array[index][None], index)
 
     def save(self, directory: Path | str) -> None:
-        """Write the detector, and its decomposition where it is not there yet.
+        """Write the detector, and its decomposition into a directory that is empty or not there.
 
         Raises:
             StoreError: the directory cannot be written, or holds another decomposition.

@@ -67,7 +67,7 @@ class Scorer:
             progress: called with the number of rows done so far.
 
         Raises:
-            InputError: the inputs do not have the shape of the reference's.
+            InputError: the inputs do not have the shape of the reference's, or its kind of number.
         """
         parts: list[Result] = []
         done = 0
@@ -91,10 +91,11 @@ class Scorer:
             The results of consecutive inputs, `decomposition.rows_at_once` of them but at the end.
 
         Raises:
-            InputError: the inputs do not have the shape of the reference's; of an iterator, what
-                comes before the chunk that is refused may have been yielded.
+            InputError: the inputs do not have the shape of the reference's, or its kind of number;
+                of an iterator, what comes before the chunk that is refused may have been yielded.
         """
-        chunks = checked(x if isinstance(x, Iterator) else [x], self.decomposition)
+        given = x if isinstance(x, Iterator) else [x]
+        chunks = checked(given, self.decomposition, self.profiled.dtype)
         for own, block in blocks(chunks, self.decomposition.rows_at_once):
             yield self._score(block, own)
 

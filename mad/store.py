@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 def write(directory: Path, detector: Scorer) -> None:
-    """Write a detector, and its decomposition where the directory holds none.
+    """Write a detector, and its decomposition into a directory that is empty or not there.
 
     Raises:
         StoreError: the directory cannot be written, or holds another decomposition; or nothing

@@ -228,6 +228,18 @@ def test_names_that_are_none_of_a_modules_are_made_so(tmp_path):
     verify(imported, path, draw(3, 4))
 
 
+@pytest.mark.parametrize("name", ["input_dtype", "_calls", "_ends", "/", "..", "forward"])
+def test_a_weight_may_have_any_name(tmp_path, name):
+    path = file_of(tmp_path / "model.onnx", "4", "y = MatMul (x, w)", {"w": draw(4, 5)})
+    model = onnx.load(path)
+    model.graph.initializer[0].name = name
+    model.graph.node[0].input[1] = name
+    onnx.save(model, path)
+    imported = load_onnx(path)
+    assert len(list(imported.parameters())) == 1
+    verify(imported, path, draw(3, 4))
+
+
 def test_weights_in_a_file_beside_it_are_read(tmp_path):
     path = file_of(tmp_path / "model.onnx", "4", "y = MatMul (x, w)", {"w": draw(4, 5)})
     split = tmp_path / "split.onnx"
@@ -257,3 +269,15 @@ def test_what_is_constant_is_folded_into_a_weight(tmp_path):
     torch.testing.assert_close(
         weight.detach(), torch.from_numpy(constants["q"].T * np.float32(0.5))
     )
+
+
+def test_truth_values_are_verified_and_then_refused_as_no_outputs(tmp_path):
+    path = file_of(tmp_path / "model.onnx", "4", "y = Greater (x, c)", {"c": draw(4)})
+    model = onnx.load(path)
+    truth = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.BOOL, ["n", 4])
+    model.graph.output[0].CopyFrom(truth)
+    onnx.save(model, path)
+    imported = load_onnx(path)
+    verify(imported, path, draw(3, 4))
+    with pytest.raises(apd.TargetError, match=r"torch\.bool .*one vector of floats per input"):
+        apd.Target.of(imported, torch.from_numpy(draw(3, 4)))

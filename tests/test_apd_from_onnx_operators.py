@@ -173,6 +173,16 @@ CASES = {
         "e = Less (x, a) f = Greater (x, b) g = Or (e, f) y = Cast <to = 1> (g)",
         {"a": number(-0.5), "b": number(0.5)},
     ),
+    "And of a constant": (
+        "5",
+        "e = Greater (x, a) g = And (e, b) y = Cast <to = 1> (g)",
+        {"a": number(0), "b": np.array(True)},
+    ),
+    "Or of a constant": (
+        "5",
+        "e = Greater (x, a) g = Or (e, b) y = Cast <to = 1> (g)",
+        {"a": number(0), "b": np.array(False)},
+    ),
     "Where": ("5", "e = Greater (x, a) y = Where (e, x, a)", {"a": number(0.1)}),
     "Cast": ("5", "k = Cast <to = 7> (x) y = Cast <to = 1> (k)", {}),
     "ReduceMean": ("3, 4", "y = ReduceMean <keepdims = 0> (x, a)", {"a": whole(1, -1)}),
@@ -189,6 +199,11 @@ CASES = {
     "Dropout": ("5", "d, m = Dropout (x, r) y = Neg (d)", {"r": number(0.4)}),
     "Reshape": ("3, 4", "y = Reshape (x, s)", {"s": whole(0, -1, 2)}),
     "Flatten": ("3, 4", "y = Flatten (x)", {}),
+    "Flatten a vector": (
+        "3",
+        "s = ReduceSum <keepdims = 0> (x, a) y = Flatten (s)",
+        {"a": whole(1)},
+    ),
     "Flatten further": ("3, 4", "y = Flatten <axis = 2> (x)", {}),
     "Transpose": ("3, 4", "y = Transpose <perm = [0, 2, 1]> (x)", {}),
     "Squeeze": ("1, 4", "y = Squeeze (x, a)", {"a": whole(1)}),
@@ -301,6 +316,14 @@ ON_ARRAYS = {
     "Trilu": ([draw(3, 4), np.array(1)], {"upper": 1}),
     "ReduceProd": ([whole(2, 3, 4), whole(0)], {"keepdims": 0}),
 }
+
+
+@pytest.mark.parametrize(("a", "b"), [(-3, 2), (3, -2), (-4, 2), (-3, -2), (0, -5)])
+def test_arrays_are_divided_without_the_part_after_the_point(a, b):
+    """As onnxruntime does; the reference implementation rounds down."""
+    (got,) = Call("Div", (), {}, ("y",))([whole(a), whole(b)], torch.device("cpu"))
+    assert got.tolist() == [int(a / b)]
+    assert got.dtype == np.int64
 
 
 @pytest.mark.parametrize("op", KNOWN)

@@ -227,3 +227,11 @@ def test_graphs_of_one_input_say_nothing_of_parts():
     target = Target.of(nn.Linear(4, 3), torch.zeros(2, 4) + 1)
     assert "parts" not in target.graph.model_dump()
     assert "parts" not in target.graph.model_dump_json()
+
+
+def test_whole_numbers_that_a_network_does_not_hold_are_refused():
+    parts = [Part(name="ids", shape=(2,), dtype="torch.int32")]
+    held = torch.tensor([[2**31 - 1, -(2**31)]])
+    assert torch.equal(unpack(parts, pack(parts, {"ids": held}))["ids"], held.int())
+    with pytest.raises(TargetError, match=r"ids holds whole numbers too large for torch\.int32"):
+        pack(parts, {"ids": held + 1})

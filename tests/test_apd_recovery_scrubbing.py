@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from problems import Formula, numbers, random_mask
 
-from apd import Config, Target, decompose, recovery
+from apd import Components, Config, Target, decompose, recovery
 from apd.recovery.scrubbing import removal_slopes
+from apd.sites import Factors
 
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
 
@@ -51,6 +52,23 @@ def test_faithfulness_is_the_residual_over_the_weights(problem):
         missing += gap.square().sum().item()
         whole += weight.square().sum().item()
     assert math.isclose(found.overall, math.sqrt(missing / whole), rel_tol=1e-9)
+
+
+def test_of_weights_that_are_zero_nothing_is_missing(problem):
+    site, *others = problem.target.sites
+    target = problem.target.with_weights({site: torch.zeros_like(problem.target.weight(site))})
+    none = Components.of(
+        {name: Factors(0 * u, v) for name, (u, v) in problem.components.factors.items()}
+    )
+    found = recovery.faithfulness(target, none)
+    assert found.sites == {site: 0.0} | dict.fromkeys(others, 1.0)
+    assert not none.norm_shares(target)[site].any()
+
+
+def test_the_error_of_one_input_is_beyond_measure(problem, mask):
+    """Its outputs do not vary."""
+    one = recovery.sparse_error(problem.target, problem.components, problem.x[1:2], mask[1:2])
+    assert one > 1e30
 
 
 def test_weights_that_only_switch_have_no_slope():

@@ -320,6 +320,28 @@ def test_of_equal_rows_as_many_are_unseen_as_were_not_trained_on():
         assert torch.equal(unseen.bincount(minlength=3), left)
 
 
+def test_zeros_of_either_sign_are_the_same_row():
+    x = numbers(122)(40, 5)
+    x[:, 2] = 0
+    run = apd.decompose(make_problem("mlp-2").target, x, Config(components=3, steps=2))
+    x[:, 2] = -0.0
+    unseen = run.unseen_rows(x.numpy())
+    assert sorted([*unseen.tolist(), *run.rows.tolist()]) == list(range(40))
+
+
+def test_settings_name_sites_of_what_is_data_as_well():
+    target, x = make_problem("mlp-1").target, numbers(123)(60, 5)
+    config = Config(components=4, steps=3, sites=("*", "!2.weight"))
+    whole = apd.decompose(target, x, config)
+    part = apd.decompose(apd.Target.of(make_problem("mlp-1").module, x, ["[24].*"]), x, config)
+    assert [list(run.target.sites) for run in (whole, part)] == [
+        ["0.weight", "4.weight"],
+        ["4.weight"],
+    ]
+    with pytest.raises(TargetError, match=r"leave nothing of 4\.weight"):
+        apd.decompose(part.target, x, Config(sites=("0.*",)))
+
+
 @pytest.mark.parametrize(("n", "share", "count"), [(7, 0.29, 2), (100, 0.29, 29), (10, 0.5, 5)])
 def test_the_share_is_rounded(n, share, count):
     assert len(training_rows(n, Config(decompose=share))) == count
@@ -468,14 +490,12 @@ def test_a_reference_without_inputs_enough_is_refused(n):
     assert "too few inputs" in refused(ReferenceError, numbers(115)(n, 5))
 
 
-@pytest.mark.parametrize("n", [2, 3, 4])
-def test_the_smallest_references_decompose_or_are_refused(n):
-    """One row has no variance to measure the outputs by."""
+@pytest.mark.parametrize(("n", "trained_on"), [(2, 2), (3, 2), (4, 2), (5, 2), (6, 2), (7, 3)])
+def test_the_smallest_references_decompose(n, trained_on):
+    """One row has no variance to measure the outputs by, so it is two at least."""
     config = Config(components=4, steps=5, batch_size=8)
-    try:
-        run = apd.decompose(make_problem("mlp-1").target, numbers(116)(n, 5), config)
-    except ReferenceError:
-        return
+    run = apd.decompose(make_problem("mlp-1").target, numbers(116)(n, 5), config)
+    assert len(run.rows) == trained_on
     assert all(tensor.isfinite().all() for tensor in run.components.tensors())
 
 
@@ -598,6 +618,28 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     assert apd.is_run(directory)
     assert not apd.is_unfinished(directory)
     assert not (directory / "checkpoint.safetensors").exists()
+
+
+def test_of_two_decompositions_in_one_directory_one_goes_on(uninterrupted, halfway, monkeypatch):
+    """Whoever comes to write where the other has written stops, and the other ends as ever."""
+    monkeypatch.setattr(apd.decomposition, "CHECKPOINT_EVERY_S", -1.0)
+    seen, others = [], []
+
+    def meanwhile(step):
+        seen.append(counted(step))
+        if len(seen) == 3:
+            others.append(resume(halfway))
+
+    with pytest.raises(RunError, match="another decomposition is under way in"):
+        apd.decompose(
+            make_problem("mlp-2").target,
+            numbers(120)(150, 5),
+            Config(**SETTINGS),
+            directory=halfway,
+            progress=meanwhile,
+        )
+    assert len(seen) == 3
+    assert apd.load(halfway).fingerprint == others[0].fingerprint == uninterrupted.fingerprint
 
 
 def test_a_checkpoint_is_one_safetensors_file(halfway):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from problems import Formula, make_problem, numbers
+from torch import nn
 from torch.nn.functional import embedding, layer_norm, linear
 
 from apd import Target, TargetError
@@ -149,6 +150,15 @@ def test_patterns_are_shell_wildcards():
     target = make_problem("mlp-1").target
     assert sites_of(target, "[02].weight") == ["0.weight", "2.weight"]
     assert sites_of(target, "4.*", "0.*") == ["0.weight", "4.weight"]
+
+
+def test_a_name_is_a_pattern_whatever_it_holds():
+    draw = numbers(45)
+    net = Formula(lambda net, x: linear(linear(x, net.get_parameter("a[0]")), net.b), b=draw(3, 4))
+    net.register_parameter("a[0]", nn.Parameter(draw(4, 6)))
+    target = Target.of(net, draw(9, 6))
+    assert sites_of(target, "a[0]") == ["a[0]"]
+    assert sites_of(target, "*", "!a[0]") == ["b"]
 
 
 def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is():

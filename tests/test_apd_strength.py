@@ -123,6 +123,19 @@ def test_nonlinear_calls_ahead_of_the_decomposed_weights_are_no_stages():
     torch.testing.assert_close(fast, slow, **TOLERANCE)
 
 
+def test_an_input_of_several_rows_has_no_stages():
+    draw = numbers(85)
+    target = Target.of(
+        Formula(
+            lambda net, x: linear(relu(linear(x, net.A).view(-1, 3)).view(len(x), 6), net.B),
+            A=draw(6, 5),
+            B=draw(4, 6),
+        ),
+        draw(9, 5),
+    )
+    assert stages(target, draw(1, 5)) is None
+
+
 @pytest.mark.parametrize("at_once", [1, 500])
 def test_any_number_of_inputs_at_a_time_gives_the_same(monkeypatch, at_once):
     problem = make_problem("mlp-2")

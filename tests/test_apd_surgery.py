@@ -133,3 +133,17 @@ def test_removing_a_mechanism_removes_its_behaviour_and_no_other(tms):
         assert abs(now - alone) > 0.5 * alone
         assert abs(now - bias_level[feature]) < 0.05 * alone
         assert change.square().mean().sqrt() < 0.05 * size.square().mean().sqrt()
+
+
+def test_the_chosen_are_looked_for_where_the_components_are(monkeypatch):
+    """On a device that holds no values all that can be asked is where the numbers are."""
+    problem, asked = make_problem("mlp-2"), []
+    monkeypatch.setattr(
+        apd.components.Components, "some", lambda own, chosen: asked.append(chosen) or own
+    )
+    there = {site: owner.to("meta") for site, owner in problem.components.owners.items()}
+    elsewhere = apd.components.Components(problem.components.factors, there)
+    elsewhere.__dict__["count"] = problem.components.count
+    surgery.sum_of(elsewhere, [2, 0])
+    assert asked[0].device == torch.device("meta")
+    assert asked[0].shape == (2,)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.functional import linear
 
 from apd import Target, TargetError
+from apd.from_torch.adapted import as_held_by
 
 
 def net_with_everything() -> nn.Module:
@@ -301,3 +302,12 @@ def test_a_target_without_weight_matrices_is_refused():
     net = Formula(lambda net, x: x * net.scale, scale=numbers(85)(6))
     with pytest.raises(TargetError, match="no weight matrices"):
         Target.of(net, numbers(86)(9, 6))
+
+
+def test_inputs_come_to_where_the_module_is_in_its_precision():
+    elsewhere = nn.Linear(3, 2, device="meta")
+    floats, integers = (
+        as_held_by(elsewhere, torch.ones(4, 3, dtype=d)) for d in (torch.float64, torch.int32)
+    )
+    assert (floats.device.type, floats.dtype) == ("meta", torch.float32)
+    assert (integers.device.type, integers.dtype) == ("meta", torch.int32)

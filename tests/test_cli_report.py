@@ -241,6 +241,16 @@ def test_columns_that_are_not_in_every_row_are_refused(here, tmp_path, monkeypat
         assert here("report", "s.jsonl")[0] == code
 
 
+def test_a_table_of_arrays_is_read_some_rows_at_a_time(here, tmp_path, monkeypatch):
+    np.savez(tmp_path / "s.npz", **COLUMNS)
+    (whole,) = scores_file.read(tmp_path / "s.npz")
+    monkeypatch.setattr(scores_file, "ROWS_AT_ONCE", 2)
+    parts = list(scores_file.read(tmp_path / "s.npz"))
+    assert {len(part["index"]) for part in parts[:-1]} == {2}
+    for name, column in whole.items():
+        assert np.array_equal(np.concatenate([part[name] for part in parts]), column)
+
+
 def test_json_too_deep_to_read_is_damage(here, tmp_path):
     (tmp_path / "here" / "s.jsonl").write_text("[" * 100_000)
     assert_one_sentence(here("report", "s.jsonl")[2], "s.jsonl", "damaged")

@@ -498,6 +498,16 @@ def test_ted_ranks_the_nearest_of_the_predicted_class_in_every_layer(reference, 
     np.testing.assert_allclose(fast, slow, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["ted", "nearest_neighbours_last_layer"])
+@pytest.mark.parametrize("pairs", [1, 1000])
+def test_as_many_distances_at_once_as_memory_has_give_the_same(
+    name, pairs, reference, fresh, monkeypatch
+):
+    whole = BASELINES[name](reference).score(fresh)
+    monkeypatch.setattr("mad.baselines.pairs.PAIRS_AT_ONCE", pairs)
+    assert np.array_equal(BASELINES[name](reference).score(fresh), whole)
+
+
 # --- offline ----------------------------------------------------------------------------------
 
 

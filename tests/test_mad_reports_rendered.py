@@ -100,6 +100,15 @@ def test_the_page_says_what_the_report_holds(made, page):
     assert len(page.all("article")) == len(made.cards) == 20
 
 
+def test_a_distance_and_its_unit_stay_on_one_line(made, page):
+    distances = [near.distance for card in made.cards for near in card.neighbours]
+    units = [
+        f"{distance:.3g}\N{NO-BREAK SPACE}\N{GREEK SMALL LETTER SIGMA}" for distance in distances
+    ]
+    said = [text.rpartition(" ")[2] for text in page.said("span") if ", at " in text]
+    assert said == units != []
+
+
 def test_the_page_loads_nothing(text, page):
     words = re.sub(r"data:image/png;base64,[\w+/=]+", "", text)
     assert not re.search(r"https?:|url\(|@import|//[a-z]", words, re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from apd.errors import TargetError
 from apd.from_onnx.read import OWN_DOMAINS, Source, first
+from apd.onnx_calls import needed
 
 Constants = dict[str, NDArray[Any]]
 
@@ -22,7 +23,7 @@ def fold(source: Source) -> tuple[Constants, list[onnx.NodeProto]]:
     Raises:
         TargetError: constants do not fit together.
     """
-    nodes = needed(source.graph.node, source.output)
+    nodes = needed(source.graph.node, [source.output])
     wanted = {name for node in nodes for name in node.input} | {source.output}
     constants = {
         tensor.name: numpy_helper.to_array(tensor)
@@ -36,16 +37,6 @@ def fold(source: Source) -> tuple[Constants, list[onnx.NodeProto]]:
         if not found:
             left.append(node)
     return constants, left
-
-
-def needed(nodes: Iterable[onnx.NodeProto], output: str) -> list[onnx.NodeProto]:
-    """The calls that an output is made from, in order."""
-    wanted, kept = {output}, list[onnx.NodeProto]()
-    for node in reversed(list(nodes)):
-        if wanted & set(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
 
 
 def evaluated(node: onnx.NodeProto, constants: Mapping[str, NDArray[Any]], opset: int) -> Constants:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from apd.from_onnx.operators import KNOWN, OPERATORS
 from apd.from_onnx.signature import fit
 from apd.from_onnx.values import as_array
-from apd.surgery import submodule
+from apd.held import hold
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,9 @@ class Imported(nn.Module):
         self._ends = ends
         self.input_dtype = input_dtype
         for name, tensor in parameters.items():
-            holder, _, leaf = name.rpartition(".")
-            submodule(self, holder).register_parameter(leaf, nn.Parameter(tensor))
+            hold(self, name, nn.Parameter(tensor))
         for name, tensor in buffers.items():
-            holder, _, leaf = name.rpartition(".")
-            submodule(self, holder).register_buffer(leaf, tensor)
+            hold(self, name, tensor)
 
     def forward(self, x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "..."]:
         """The outputs."""

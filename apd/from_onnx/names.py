@@ -8,7 +8,8 @@ from collections.abc import Collection
 from torch import nn
 
 NAMELESS = re.compile(r"val_\d+|onnx::\w+|(permute|transpose|t|numpy_t)(_\d+)?|\d+")
-RESERVED = frozenset(dir(nn.Module()))
+# what `apd.from_onnx.module.Imported` has names for
+RESERVED = frozenset((*dir(nn.Module()), "_calls", "_ends", "input_dtype"))
 
 
 def is_nameless(name: str) -> bool:
@@ -24,7 +25,7 @@ def dotted(name: str, taken: Collection[str]) -> str:
         taken: the dotted names there are already.
     """
     parts = re.split(r"[./]+", name.removeprefix("onnx::").strip("./"))
-    clean = [re.sub(r"\W", "_", part) for part in parts]
+    clean = [re.sub(r"\W", "_", part) or "_" for part in parts]
     free = ".".join(part + "_" * (part in RESERVED) for part in clean)
     if clashes(free, taken):
         free = free.replace(".", "_")

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from apd.errors import TargetError
 
-Value = Tensor | NDArray[Any]
-
 TYPES = {
     np.dtype(np.bool_): torch.bool,
     np.dtype(np.uint8): torch.uint8,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 from onnx.reference import ReferenceEvaluator
 
 from apd.errors import TargetError
@@ -61,7 +61,7 @@ def verify(module: Imported, path: Path, inputs: Shaped[np.ndarray, "n *shape"])
 
 
 def check_alike(
-    path: Path, own: Float[np.ndarray, "..."], expected: Float[np.ndarray, "..."], judge: str
+    path: Path, own: Shaped[np.ndarray, "..."], expected: Shaped[np.ndarray, "..."], judge: str
 ) -> None:
     """Refuse outputs that are not as expected.
 
@@ -70,12 +70,12 @@ def check_alike(
     """
     if own.shape != expected.shape:
         raise TargetError(f"{path} gives {own.shape} outputs here and {expected.shape} in {judge}")
-    off = float(np.abs(own - expected).max())
+    off = float(np.abs(own.astype(np.float64) - expected).max())
     if not off <= TOLERANCE * float(np.abs(expected).max()):
         raise TargetError(f"{path} gives other outputs here than in {judge}, by up to {off:.2g}")
 
 
-def by_onnxruntime(path: Path, x: Shaped[np.ndarray, "n *shape"]) -> Float[np.ndarray, "..."]:
+def by_onnxruntime(path: Path, x: Shaped[np.ndarray, "n *shape"]) -> Shaped[np.ndarray, "..."]:
     """The outputs of a file by onnxruntime."""
     import onnxruntime
 
@@ -85,7 +85,7 @@ def by_onnxruntime(path: Path, x: Shaped[np.ndarray, "n *shape"]) -> Float[np.nd
     return session.run(None, {session.get_inputs()[0].name: x})[0]
 
 
-def by_reference(path: Path, x: Shaped[np.ndarray, "n *shape"]) -> Float[np.ndarray, "..."]:
+def by_reference(path: Path, x: Shaped[np.ndarray, "n *shape"]) -> Shaped[np.ndarray, "..."]:
     """The outputs of a file by the implementation that comes with onnx."""
     run: Any = ReferenceEvaluator(onnx.load(path))
     return run.run(None, {run.input_names[0]: x})[0]

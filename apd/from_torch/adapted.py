@@ -47,21 +47,21 @@ def adapted(
     """
     chosen = Output.of(output)
     if isinstance(example, Mapping):
-        named = {name: in_precision_of(module, tensor) for name, tensor in example.items()}
+        named = {name: as_held_by(module, tensor) for name, tensor in example.items()}
         parts = parts_of(named)
         x = pack(parts, named)
         chosen(returned_by(module, named))
         return Adapted(module, parts, chosen), x, parts
-    x = in_precision_of(module, example)
+    x = as_held_by(module, example)
     returned = returned_by(module, x)
     is_plain = chosen(returned) is returned
     return (module if is_plain else Adapted(module, (), chosen)), x, ()
 
 
-def in_precision_of(module: nn.Module, x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
-    """Floats in the module's own precision; integers as they are."""
-    dtypes = [tensor.dtype for tensor in module.state_dict().values() if tensor.is_floating_point()]
-    return x.to(dtypes[0]) if dtypes and x.is_floating_point() else x
+def as_held_by(module: nn.Module, x: Shaped[Tensor, "n *shape"]) -> Shaped[Tensor, "n *shape"]:
+    """Inputs where the module's own numbers are, floats in their precision."""
+    held = next((t for t in module.state_dict().values() if t.is_floating_point()), x)
+    return x.to(held.device, held.dtype if x.is_floating_point() else x.dtype)
 
 
 def own_name(name: str) -> str:

@@ -26,13 +26,13 @@ class Faithfulness(NamedTuple):
 
 
 def faithfulness(target: Target, components: Components) -> Faithfulness:
-    """||theta* - sum_c P_c|| / ||theta*||, at every site and in all."""
-    gaps = {site: gap.norm() for site, gap in components.residual(target).items()}
-    norms = {site: target.weight(site).norm() for site in gaps}
-    missing, whole = (torch.stack(list(of.values())).norm() for of in (gaps, norms))
-    return Faithfulness(
-        {site: (gaps[site] / norms[site]).item() for site in gaps}, (missing / whole).item()
-    )
+    """||theta* - sum_c P_c|| / ||theta*||, at every site and in all; 0 of no weights at all."""
+    gaps = torch.stack([gap.norm() for gap in components.residual(target).values()])
+    norms = torch.stack([target.weight(site).norm() for site in target.sites])
+    tiny = torch.finfo(norms.dtype).tiny
+    shares = gaps / norms.clamp_min(tiny)
+    overall = gaps.norm() / norms.norm().clamp_min(tiny)
+    return Faithfulness(dict(zip(target.sites, shares.tolist(), strict=True)), overall.item())
 
 
 def sparse_error(
@@ -46,7 +46,7 @@ def sparse_error(
     0 is exact; 1 is as good as answering with the mean output.
     """
     losses = sparse_losses(target, components, x, active)
-    return losses.mean().item() / output_variance(target, x)
+    return losses.mean().item() / max(output_variance(target, x), torch.finfo(target.dtype).tiny)
 
 
 def output_variance(target: Target, x: Shaped[Tensor, "n *shape"]) -> float:

@@ -2,7 +2,7 @@
 
 from apd.sites.conv import ConvUse
 from apd.sites.embedding import EmbeddingUse
-from apd.sites.find import find_sites, sites_named
+from apd.sites.find import find_sites, fits, matching, matrices_of, sites_named
 from apd.sites.linear import LinearUse, TransposedUse
 from apd.sites.site import Factors, Site, Use
 
@@ -15,5 +15,8 @@ __all__ = [
     "TransposedUse",
     "Use",
     "find_sites",
+    "fits",
+    "matching",
+    "matrices_of",
     "sites_named",
 ]

@@ -129,7 +129,7 @@ def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
         TargetError: a pattern matches none, or none are left.
     """
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern.removeprefix("!")) for name in names):
+        if not any(fits(name, pattern.removeprefix("!")) for name in names):
             raise TargetError(
                 f"no weight of the target matches {pattern!r}; it has "
                 f"{', '.join(names) or 'no weight matrices'}"
@@ -140,12 +140,17 @@ def matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
     chosen = [
         name
         for name in names
-        if any(fnmatchcase(name, pattern) for pattern in wanted)
-        and not any(fnmatchcase(name, pattern) for pattern in unwanted)
+        if any(fits(name, pattern) for pattern in wanted)
+        and not any(fits(name, pattern) for pattern in unwanted)
     ]
     if not chosen:
         raise TargetError(f"the sites {list(patterns)} leave nothing of {', '.join(names)}")
     return chosen
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Whether a pattern is a name, or matches it by shell wildcards."""
+    return name == pattern or fnmatchcase(name, pattern)
 
 
 def uses_of(

@@ -96,7 +96,7 @@ def stages(target: Target, row: Shaped[Tensor, "1 *shape"]) -> list[Stage] | Non
             row, {name: use_of(name) for name in uses} | {name: cut(name) for name in nonlinear}
         )
         places[""] = outputs
-        if any(value.ndim != 2 for value in (*sources.values(), *places.values())):
+        if any(v.ndim != 2 or len(v) != 1 for v in (*sources.values(), *places.values())):
             return None
         return [stage(name, place, sources, uses) for name, place in places.items()]
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor
 
+from apd.onnx_calls import needed
+
 OPSET = 20
 IR_VERSION = 10
 
@@ -100,16 +102,6 @@ class Writer:
         helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model, full_check=True)
         return model
-
-
-def needed(nodes: Sequence[onnx.NodeProto], outputs: Mapping[str, object]) -> list[onnx.NodeProto]:
-    """The calls that the outputs are made from, in order."""
-    wanted, kept = set(outputs), list[onnx.NodeProto]()
-    for node in reversed(nodes):
-        if wanted & set(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
 
 
 def initializer(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float, Shaped
@@ -15,6 +14,7 @@ from apd.config import Config
 from apd.errors import ConfigError, ReferenceError
 from apd.masked import own_outputs
 from apd.reference import FEWEST_ROWS, spread_over
+from apd.sites import fits
 from apd.target import Target
 from apd.training import losses
 
@@ -106,12 +106,12 @@ def hidden_sites(target: Target, patterns: Sequence[str]) -> list[str]:
         ConfigError: a pattern matches none.
     """
     for pattern in patterns:
-        if not any(fnmatchcase(site, pattern) for site in target.sites):
+        if not any(fits(site, pattern) for site in target.sites):
             raise ConfigError(
                 f"setting 'hidden': no site matches {pattern!r}; there are "
                 f"{', '.join(target.sites)}"
             )
-    return [site for site in target.sites if any(fnmatchcase(site, p) for p in patterns)]
+    return [site for site in target.sites if any(fits(site, p) for p in patterns)]
 
 
 def hidden_scales(

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
 from mad.baselines.baseline import Statistic
+from mad.baselines.pairs import rows_at_once
 from mad.predicted import Predicted
 
 NEIGHBOURS = 10
@@ -36,9 +37,12 @@ class NearestNeighbours(Statistic):
         self, features: Float[np.ndarray, "n D"], predicted: Predicted
     ) -> Float[np.ndarray, "n"]:
         """Euclidean distances, higher = more anomalous."""
-        distances = cdist(at_unit_norm(features), self.reference)
-        k = min(NEIGHBOURS, len(self.reference))
-        return np.partition(distances, k - 1, axis=1)[:, k - 1]
+        x, k = at_unit_norm(features), min(NEIGHBOURS, len(self.reference))
+        found = [
+            np.partition(cdist(x[rows], self.reference), k - 1, axis=1)[:, k - 1]
+            for rows in rows_at_once(len(x), len(self.reference))
+        ]
+        return np.concatenate(found)
 
 
 def at_unit_norm(features: Float[np.ndarray, "n D"]) -> Float[np.ndarray, "n D"]:

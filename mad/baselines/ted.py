@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +13,7 @@ from scipy.spatial.distance import cdist
 from mad.baselines.baseline import Baseline, refuse_few
 from mad.baselines.mahalanobis import Mahalanobis
 from mad.baselines.observed import Observed
+from mad.baselines.pairs import rows_at_once
 from mad.predicted import Predicted
 
 
@@ -44,15 +46,18 @@ class Ted(Baseline):
             ReferenceError: there are too few of them.
         """
         refuse_few(seen)
-        layers = all_of(seen)
-        ranks = ranks_of_class(map(among_themselves, layers), seen.prediction, seen.prediction)
-        return cls(layers, seen.prediction, Mahalanobis.fit(ranks, Predicted.alike(len(ranks))))
+        layers, own = all_of(seen), seen.prediction
+        ranks = np.stack([ranks_of_class(partial(others, h), own, own) for h in layers], 1)
+        return cls(layers, own, Mahalanobis.fit(ranks, Predicted.alike(len(ranks))))
 
     def score(self, seen: Observed) -> Float[np.ndarray, "n"]:
         """Squared distances, higher = more anomalous."""
-        distances = (cdist(*pair) for pair in zip(all_of(seen), self.layers, strict=True))
-        ranks = ranks_of_class(distances, seen.prediction, self.prediction)
-        return self.usual.score(ranks, Predicted.alike(len(ranks)))
+        pairs = zip(all_of(seen), self.layers, strict=True)
+        ranks = [
+            ranks_of_class(partial(between, *pair), seen.prediction, self.prediction)
+            for pair in pairs
+        ]
+        return self.usual.score(np.stack(ranks, 1), Predicted.alike(len(seen.prediction)))
 
 
 def all_of(seen: Observed) -> tuple[Float[np.ndarray, "n _"], ...]:
@@ -61,25 +66,35 @@ def all_of(seen: Observed) -> tuple[Float[np.ndarray, "n _"], ...]:
     return tuple(layer.astype(np.float64) for layer in layers)
 
 
-def among_themselves(layer: Float[np.ndarray, "N d"]) -> Float[np.ndarray, "N N"]:
-    """The distances of inputs from one another; none is near itself."""
-    distances = cdist(layer, layer)
-    np.fill_diagonal(distances, np.inf)
+def between(
+    layer: Float[np.ndarray, "n d"], reference: Float[np.ndarray, "N d"], rows: slice
+) -> Float[np.ndarray, "rows N"]:
+    """The distances of some inputs from the reference."""
+    return cdist(layer[rows], reference)
+
+
+def others(layer: Float[np.ndarray, "N d"], rows: slice) -> Float[np.ndarray, "rows N"]:
+    """The distances of some reference inputs from all; none is near itself."""
+    distances = cdist(layer[rows], layer)
+    distances[np.arange(len(distances)), np.arange(rows.start, rows.stop)] = np.inf
     return distances
 
 
 def ranks_of_class(
-    distances: Iterable[Float[np.ndarray, "n N"]],
+    distances: Callable[[slice], Float[np.ndarray, "rows N"]],
     prediction: Int[np.ndarray, "n"],
     of_reference: Int[np.ndarray, "N"],
-) -> Float[np.ndarray, "n L"]:
-    """How many reference inputs are nearer than the nearest of the predicted class, per layer.
+) -> Float[np.ndarray, "n"]:
+    """How many reference inputs are nearer than the nearest of the predicted class, in one layer.
 
-    The distances of one layer are in memory at a time, where they come so.
+    Args:
+        distances: of some inputs from every reference input.
+        prediction: of the inputs.
+        of_reference: of the reference.
     """
-    same = prediction[:, None] == of_reference
-    ranks: list[Int[np.ndarray, "n"]] = []
-    for layer in distances:
-        nearest = np.where(same, layer, np.inf).min(1, keepdims=True)
+    ranks: list[Int[np.ndarray, "rows"]] = []
+    for rows in rows_at_once(len(prediction), len(of_reference)):
+        layer, same = distances(rows), prediction[rows, None] == of_reference
+        nearest = layer.min(1, where=same, initial=np.inf, keepdims=True)
         ranks.append((layer < nearest).sum(1))
-    return np.stack(ranks, 1).astype(np.float64)
+    return np.concatenate(ranks).astype(np.float64)

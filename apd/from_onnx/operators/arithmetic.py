@@ -31,6 +31,15 @@ def binary(function: Callable[..., Any]) -> Callable[[Tensor, Tensor | float], T
     return call
 
 
+def logical(function: Callable[..., Any]) -> Callable[[Tensor, Tensor], Tensor]:
+    """An operator of two inputs of truth values, either of which may be a constant."""
+
+    def call(a: Tensor, b: Tensor) -> Tensor:
+        return function(a, b)
+
+    return call
+
+
 def variadic(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """An operator of one or more inputs, taken in turn."""
 
@@ -85,8 +94,8 @@ ARITHMETIC = {
     "GreaterOrEqual": binary(operator.ge),
     "Less": binary(operator.lt),
     "LessOrEqual": binary(operator.le),
-    "And": binary(torch.logical_and),
-    "Or": binary(torch.logical_or),
+    "And": logical(torch.logical_and),
+    "Or": logical(torch.logical_or),
     "Max": variadic(torch.maximum),
     "Min": variadic(torch.minimum),
     "Sum": variadic(torch.add),

@@ -22,8 +22,13 @@ Array = NDArray[Any]
 
 
 def divide(a: Array, b: Array) -> object:
-    """A / b; of sizes, without the part after the point."""
-    return np.floor_divide(a, b) if a.dtype.kind in "iuO" else np.divide(a, b)
+    """A / b; of integers, without the part after the point, sizes never being negative."""
+    if a.dtype.kind == "f":
+        return np.divide(a, b)
+    down = np.floor_divide(a, b)
+    if is_symbolic(a) or is_symbolic(b):
+        return down
+    return down + ((a % b != 0) & ((a < 0) != (b < 0)))
 
 
 def cast(x: Array, *, to: int, saturate: int = 1) -> Array:

@@ -47,7 +47,8 @@ def reshape(x: Tensor, shape: Array, *, allowzero: int = 0) -> Tensor:
 
 def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
     """x as a matrix, the axes before one in its rows."""
-    return x.flatten(1) if axis == 1 else x.reshape(math.prod(x.shape[:axis]), -1)
+    flat = axis == 1 and x.ndim > 1
+    return x.flatten(1) if flat else x.reshape(math.prod(x.shape[:axis]), -1)
 
 
 def transpose(x: Tensor, *, perm: Sequence[int] | None = None) -> Tensor:
