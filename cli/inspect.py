@@ -120,6 +120,8 @@ def settings_of(run: apd.Run) -> dict[str, str]:
 
 def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
     """Shape, the residual's share of the weight's norm, and name of every site."""
+    import apd
+
     left = apd.recovery.faithfulness(run.target, run.components).sites
     return [
         (f"{site.shape[0]}x{site.shape[1]}", f"{left[name]:.2%}", name)

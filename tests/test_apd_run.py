@@ -27,7 +27,7 @@ import apd.batch_sizes
 import apd.decomposition
 import mad
 from apd import Config, ReferenceError, RunError, TargetError
-from apd.checkpoint import Progress, write_checkpoint
+from apd.checkpoint import Progress, version_there, write_checkpoint
 from apd.reference import training_rows
 from apd.training.state import begin
 
@@ -696,7 +696,7 @@ def test_components_that_are_no_numbers_are_not_kept(halfway):
     target = make_problem("mlp-2").target
     training = begin(target.alone("2.weight"), Config(**SETTINGS))
     next(iter(training.components.tensors())).fill_(torch.nan)
-    write_checkpoint(halfway, Progress({}, training, []), {})
+    write_checkpoint(halfway, Progress({}, training, []), {}, version_there(halfway))
     assert path.read_bytes() == before
 
 
