@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from apd.components import Components
 from apd.errors import ComponentError
 from apd.graph import ROW_BY_ROW, Handler
-from apd.held import hold
+from apd.module_tensors import hold
 from apd.target import Target
 
 

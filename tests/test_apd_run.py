@@ -181,6 +181,18 @@ def test_masked_outputs_are_those_of_the_active_components(case):
     close(run.masked_outputs(seen.x.numpy(), mask.numpy()), oracles.masked_outputs(seen, mask))
 
 
+def test_a_mask_may_be_held_in_any_order(case, recwarn):
+    run, problem, _ = case
+    x = problem.x.numpy()
+    mask = random_mask(len(x), problem.components.count).numpy()
+    expected = run.masked_outputs(x, mask)
+    backwards, fixed = mask[::-1].copy()[::-1], mask.copy()
+    fixed.flags.writeable = False
+    for other in (backwards, np.asfortranarray(mask), fixed):
+        assert np.array_equal(run.masked_outputs(x, other), expected)
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize("name", ["mlp-2", "tms-1", "positions-1", "conv-3", "tokens-3"])
 @pytest.mark.parametrize("zero", [(0, 3), (1, 2, 4), range(20)])
 def test_components_that_are_zero_contribute_nothing_and_the_others_as_ever(name, zero):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -322,3 +323,10 @@ def test_modules_left_in_training_mode_are_taken_in_evaluation(name, what, mine,
     x = torch.from_numpy(draw(7, 6))
     expected = namespace[name]().eval()(x).detach()
     torch.testing.assert_close(apd.load(mine / "run").target(x), expected)
+
+
+def test_a_network_that_cannot_be_copied_is_not_asked():
+    """That it cannot be is said where it is frozen."""
+    module = nn.Linear(6, 3)
+    module.lock = Lock()
+    assert not looks_up(module, {"x": np.arange(12).reshape(2, 6)})

@@ -499,12 +499,12 @@ def test_ted_ranks_the_nearest_of_the_predicted_class_in_every_layer(reference, 
 
 
 @pytest.mark.parametrize("name", ["ted", "nearest_neighbours_last_layer"])
-@pytest.mark.parametrize("pairs", [1, 1000])
+@pytest.mark.parametrize("at_once", [1, 1000])
 def test_as_many_distances_at_once_as_memory_has_give_the_same(
-    name, pairs, reference, fresh, monkeypatch
+    name, at_once, reference, fresh, monkeypatch
 ):
     whole = BASELINES[name](reference).score(fresh)
-    monkeypatch.setattr("mad.baselines.pairs.PAIRS_AT_ONCE", pairs)
+    monkeypatch.setattr("mad.baselines.blocks.DISTANCES_AT_ONCE", at_once)
     assert np.array_equal(BASELINES[name](reference).score(fresh), whole)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from apd.from_onnx.operators import KNOWN, OPERATORS
 from apd.from_onnx.signature import fit
 from apd.from_onnx.values import as_array
-from apd.held import hold
+from apd.module_tensors import hold
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
 from mad.baselines.baseline import Statistic
-from mad.baselines.pairs import rows_at_once
+from mad.baselines.blocks import rows_at_once
 from mad.predicted import Predicted
 
 NEIGHBOURS = 10

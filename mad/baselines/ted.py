@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
 from mad.baselines.baseline import Baseline, refuse_few
+from mad.baselines.blocks import rows_at_once
 from mad.baselines.mahalanobis import Mahalanobis
 from mad.baselines.observed import Observed
-from mad.baselines.pairs import rows_at_once
 from mad.predicted import Predicted
 
 
