@@ -26,10 +26,13 @@ class Found(NamedTuple):
     Attributes:
         factors: its parts; some may be zero.
         active: how many an input uses on average.
+        kind: what those that are read are: "trained", one of `apd.simplest.KINDS`, or "directions",
+            singular ones, of a weight that is not trained.
     """
 
     factors: Factors
     active: float
+    kind: str
 
 
 def assembled(

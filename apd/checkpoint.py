@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from apd.training.train import Step
 CHECKPOINT = "checkpoint.safetensors"
 
 # raised whenever training comes to take other steps, so that none goes on with another's
-TRAINING = 7
+TRAINING = 8
 
 
 def is_unfinished(directory: Path | str) -> bool:
@@ -90,11 +90,12 @@ def write_checkpoint(
     if version_there(directory) != before:
         raise RunError(f"another decomposition is under way in {directory}; this one stops")
     tensors = {**found_tensors(progress.found), **history_tensors(progress.steps)}
+    kinds = {site: found.kind for site, found in progress.found.items()}
     if progress.training is not None:
         if not all(bool(t.isfinite().all()) for t in progress.training.components.tensors()):
             return
         tensors |= training_tensors(progress.training)
-    write_tensors(directory / CHECKPOINT, tensors, belongs_to)
+    write_tensors(directory / CHECKPOINT, tensors, {**belongs_to, "kinds": json.dumps(kinds)})
 
 
 def read_checkpoint(directory: Path, target: Target, belongs_to: Mapping[str, str]) -> Progress:
@@ -104,10 +105,11 @@ def read_checkpoint(directory: Path, target: Target, belongs_to: Mapping[str, st
         RunError: the checkpoint is damaged, or belongs to another target, reference or settings.
     """
     path = directory / CHECKPOINT
-    refuse_other(path, read_metadata(path), belongs_to)
+    metadata = read_metadata(path)
+    refuse_other(path, metadata, belongs_to)
     tensors = {name: t.to(target.device) for name, t in read_tensors(path).items()}
     try:
-        found = found_from(tensors, target.sites)
+        found = found_from(tensors, json.loads(metadata["kinds"]))
         steps = steps_from(tensors, target.sites)
         training = training_from(tensors, target) if "usage" in tensors else None
     except (KeyError, TypeError, ValueError) as error:
@@ -134,12 +136,12 @@ def found_tensors(found: Mapping[str, Found]) -> dict[str, Tensor]:
     return active | factor_tensors({f"found/{site}": own.factors for site, own in found.items()})
 
 
-def found_from(tensors: Mapping[str, Tensor], sites: Iterable[str]) -> dict[str, Found]:
-    """What `found_tensors` wrote."""
-    done = [site for site in sites if f"active/{site}" in tensors]
-    factors = factors_from(tensors, [f"found/{site}" for site in done])
+def found_from(tensors: Mapping[str, Tensor], kinds: Mapping[str, str]) -> dict[str, Found]:
+    """What `found_tensors` wrote, and what kind of parts these are."""
+    factors = factors_from(tensors, [f"found/{site}" for site in kinds])
     return {
-        site: Found(factors[f"found/{site}"], float(tensors[f"active/{site}"])) for site in done
+        site: Found(factors[f"found/{site}"], float(tensors[f"active/{site}"]), kind)
+        for site, kind in kinds.items()
     }
 
 

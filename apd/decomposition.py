@@ -107,6 +107,7 @@ def decompose(
         hashes=row_hashes(ready.trained_on),
         reference_fingerprint=fingerprint,
         steps=state.steps,
+        kinds={site: own.kind for site, own in state.found.items()},
     )
     if directory is not None:
         run.save(directory)
@@ -136,15 +137,15 @@ def one_by_one(
             continue
         alone, own = target.alone(site), of_site(config, site, target)
         if not attributable(alone, x):
-            state.found[site] = Found(left_whole(alone, own).factors[site], 0.0)
+            state.found[site] = Found(left_whole(alone, own).factors[site], 0.0, "directions")
             continue
         training = state.training = state.training or begin(alone, own)
         with threads_for(alone, training.components.numbers_read, own.batch_size):
             for step in train(alone, x, own, training):
                 state.steps.append(step)
                 yield step
-            found = Found(training.components.factors[site], state.steps[-1].active)
-            state.found[site] = ended(alone, x, own, found)
+            parts, active = training.components.factors[site], state.steps[-1].active
+            state.found[site] = ended(alone, x, own, Found(parts, active, "trained"))
         state.training = None
 
 

@@ -8,7 +8,7 @@ inputs use them together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -30,31 +30,48 @@ from apd.training.settling import merge
 ONE_LINE = 1 - 1e-6
 
 
-def rows_and_columns(
+def own_rows(
     target: Target, x: Shaped[Tensor, "n *shape"], most: int, config: Config
-) -> Iterator[Components]:
-    """The rows of a target's only weight, and its columns, those on one line put together.
+) -> Components | None:
+    """The rows of a target's only weight, those on one line put together (`lines`)."""
+    return lines(rows, target, x, most, config)
 
-    Not of a weight of a side of more than `LARGEST`, nor where more parts are left than there may
-    be.
+
+def own_columns(
+    target: Target, x: Shaped[Tensor, "n *shape"], most: int, config: Config
+) -> Components | None:
+    """The columns of a target's only weight, those on one line put together (`lines`)."""
+    return lines(columns, target, x, most, config)
+
+
+def lines(
+    single: Callable[[Tensor], Factors],
+    target: Target,
+    x: Shaped[Tensor, "n *shape"],
+    most: int,
+    config: Config,
+) -> Components | None:
+    """Single lines of a target's only weight, those on one line put together.
 
     Args:
+        single: a part for every line of a weight.
         target: the network, with one weight alone.
         x: inputs that say which are used together; no more than `ROWS` are looked at.
         most: how many parts there may be.
         config: the settings.
+
+    Returns:
+        None of a weight of a side of more than `LARGEST`, nor where more parts are left than there
+        may be.
     """
     ((name, site),) = target.sites.items()
-    weight, some = target.weight(name), spread_over(x, ROWS)
     if max(site.shape) > LARGEST:
-        return
-    for single in (rows(weight), columns(weight)):
-        parts = Components.of({name: single}).living().components
-        alike = on_one_line(parts.factors[name])
-        if len(alike.int().argmax(1).unique()) <= most:
-            parts = put_together(target, parts, alike, some, config)
-        if parts.count <= most:
-            yield parts
+        return None
+    parts = Components.of({name: single(target.weight(name))}).living().components
+    alike = on_one_line(parts.factors[name])
+    if len(alike.int().argmax(1).unique()) <= most:
+        parts = put_together(target, parts, alike, spread_over(x, ROWS), config)
+    return parts if parts.count <= most else None
 
 
 def put_together(
@@ -92,8 +109,8 @@ def rows(weight: Float[Tensor, "o i"]) -> Factors:
 
 def columns(weight: Float[Tensor, "o i"]) -> Factors:
     """Every column as a part."""
-    lines, units = rows(weight.T)
-    return Factors(units, lines)
+    own, units = rows(weight.T)
+    return Factors(units, own)
 
 
 def on_one_line(parts: Factors) -> Bool[Tensor, "P P"]:

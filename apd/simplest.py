@@ -11,6 +11,7 @@ p as in the simplicity loss, with as few parts in use as explain the outputs.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -20,7 +21,7 @@ from torch import Tensor
 from apd.assembly import ROWS, Found
 from apd.components import Components
 from apd.config import Config
-from apd.neurons import rows_and_columns
+from apd.neurons import own_columns, own_rows
 from apd.reference import spread_over
 from apd.sites import Factors
 from apd.sources import sources
@@ -30,7 +31,11 @@ from apd.training.scales import typical_size
 from apd.training.state import MOST
 from apd.usage import Usage
 
-KINDS = (rows_and_columns, sources)
+KINDS: Mapping[str, Callable[[Target, Tensor, int, Config], Components | None]] = {
+    "rows": own_rows,
+    "columns": own_columns,
+    "sources": sources,
+}
 WORTH = 0.98
 LAX = 10
 
@@ -68,13 +73,15 @@ def simplest(
     allowed = max(aim, min(usage.loss(trained.active), LAX * aim))
     best, least = trained, WORTH * account(usage, trained.active, allowed).names
     most = max(len(trained.factors.U), MOST)
-    for kind in KINDS:
-        for parts in kind(target, x, most, config):
-            usage = Usage(target, parts, some, config)
-            own = account(usage, usage.affecting, allowed)
-            if own.names < least:
-                best = Found(among_zeros(target, parts, trained.factors), own.active)
-                least = WORTH * own.names
+    for kind, parts_of in KINDS.items():
+        parts = parts_of(target, x, most, config)
+        if parts is None:
+            continue
+        usage = Usage(target, parts, some, config)
+        own = account(usage, usage.affecting, allowed)
+        if own.names < least:
+            best = Found(among_zeros(target, parts, trained.factors), own.active, kind)
+            least = WORTH * own.names
     return best
 
 

@@ -1,8 +1,8 @@
 """Independent sources of what a weight reads, with a part for each.
 
 Where features are seldom there, and no more of them than there are directions, what is read is a
-sum of sources that vary independently, y = sum_i s_i m_i, s_i = <d_i, y> (independent component
-analysis, Comon 1994). The weight is then W = sum_i (W m_i) d_i^T: a part for every feature, however
+sum of sources that vary independently, y = sum_i h_i t_i, h_i = <d_i, y> (independent component
+analysis, Comon 1994). The weight is then W = sum_i (W t_i) d_i^T: a part for every feature, however
 weak, whatever neurons it shares.
 
 FastICA (Hyvärinen 1999) finds readers d_i as well as chance allows, since some features are on
@@ -14,7 +14,6 @@ again and again, while little becomes less.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -41,12 +40,8 @@ MOSTLY_OFF = 0.5
 
 def sources(
     target: Target, x: Shaped[Tensor, "n *shape"], most: int, config: Config
-) -> Iterator[Components]:
+) -> Components | None:
     """The part of every source of what a target's only weight reads.
-
-    Not of a weight of a side of more than `LARGEST`, nor where it reads more directions than there
-    may be parts, or as many as vectors, nor where sources are more often on than off, on average:
-    what is dense has none to be found. Their sum is the weight on these directions.
 
     Args:
         target: the network, with one weight alone.
@@ -54,10 +49,16 @@ def sources(
             `MOST_NUMBERS` in what the weight is applied to.
         most: how many parts there may be.
         config: the settings.
+
+    Returns:
+        Parts whose sum is the weight on the directions that are read. None of a weight of a side of
+        more than `LARGEST`, nor where it reads more directions than there may be parts, or as many
+        as vectors, nor where sources are more often on than off, on average: what is dense has none
+        to be found.
     """
     ((name, site),) = target.sites.items()
     if max(site.shape) > LARGEST:
-        return
+        return None
     way = site.uses[0].sides
     sides = read(target, moments(target, x, generator_of(config, config.steps)))[name]
     projection, _ = way(*sides)
@@ -65,16 +66,16 @@ def sources(
     some = spread_over(x, min(ROWS, power_of_two(MOST_NUMBERS / numbers_met(target))))
     vectors = vectors_read(target, some).flatten(0, 1)
     if not 1 < span.shape[1] <= min(most, len(vectors) - 1):
-        return
+        return None
     white, mixing = whitening(vectors.double(), span)
     numbers = vectors.double() @ white
     readers = sharpened(numbers, config.seed)
     if on(numbers @ readers.T, LITTLE[-1]).double().mean() > MOSTLY_OFF:
-        return
+        return None
     weight, _ = way(target.weight(name).T, target.weight(name))
     lines = weight.double() @ mixing @ torch.linalg.pinv(readers)
     reads, writes = (t.to(weight)[:, None] for t in (readers @ white.T, lines.T))
-    yield Components.of({name: Factors(*way(reads, writes))}).living().components
+    return Components.of({name: Factors(*way(reads, writes))}).living().components
 
 
 def range_of(projection: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:

@@ -30,7 +30,7 @@ from apd.target import Target
 from apd.training.train import Step
 
 FORMAT = "apd run"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 MANIFEST = "run.json"
 TARGET = "target.safetensors"
@@ -51,6 +51,7 @@ class Saved:
         hashes: of those rows' values (`apd.reference.row_hashes`).
         reference_fingerprint: of the whole reference.
         steps: every step's record.
+        kinds: what the parts of every weight are (`apd.assembly.Found`), by site.
     """
 
     target: Target
@@ -61,6 +62,7 @@ class Saved:
     hashes: Int[Tensor, "rows"]
     reference_fingerprint: str
     steps: list[Step]
+    kinds: Mapping[str, str]
 
 
 def is_run(directory: Path | str) -> bool:
@@ -113,6 +115,7 @@ def write_run(directory: Path, saved: Saved) -> None:
             "active": saved.active,
             "config": saved.config.model_dump(mode="json"),
             "sites": list(saved.target.sites),
+            "kinds": dict(saved.kinds),
             "graph": saved.target.graph.model_dump(mode="json"),
             "sha256": {n: file_hash(directory / n) for n in (TARGET, COMPONENTS, TRAINING)},
         },
@@ -148,6 +151,7 @@ def read_run(directory: Path) -> Saved:
             hashes=training["hashes"],
             reference_fingerprint=manifest["reference_fingerprint"],
             steps=steps_from(training, target.sites),
+            kinds={site: str(manifest["kinds"][site]) for site in target.sites},
         )
         expected = manifest["target_fingerprint"]
     except (ApdError, ValidationError, KeyError, TypeError, ValueError) as error:

@@ -122,7 +122,7 @@ def fitted(problem: Problem, device: str) -> Detector:
     target = frozen(problem.network(device), reference)
     components = begin(target, config).components
     nothing = torch.zeros(0, dtype=torch.int64)
-    run = Run(target, components, ACTIVE, config, nothing, nothing, "", [])
+    run = Run(target, components, ACTIVE, config, nothing, nothing, "", [], {})
     return Detector.fit(run, reference.cpu().numpy())
 
 

@@ -38,8 +38,11 @@ def inspect(
 ) -> None:
     """Show what a run found and how well, its components, losses and settings.
 
-    Activity is that of the trusted inputs the run has profiled. The strongest inputs of a component
-    are those whose outputs it affects most, by their row among these: `mad.load(RUN).profiled`.
+    Parts of a site are as they were trained, or the weight's own rows or columns, or independent
+    sources of what it reads, where these are shorter; or singular directions, of a weight without
+    an effect. Activity is that of the trusted inputs the run has profiled. The strongest inputs of
+    a component are those whose outputs it affects most, by their row among these:
+    `mad.load(RUN).profiled`.
 
     Example: apd inspect runs/mine --figures figures
     """
@@ -60,7 +63,7 @@ def inspect(
     say(console, str(run), "bold")
     facts(console, use(found, detector))
     head(console, "Sites")
-    console.print(table(("shape", "residual", "site"), site_rows(found), words=-1))
+    console.print(table(("shape", "residual", "parts", "site"), site_rows(found), words=-1))
     head(console, "Components")
     sites = fitting(list(shares), console.width)
     console.print(
@@ -118,13 +121,13 @@ def settings_of(run: apd.Run) -> dict[str, str]:
     }
 
 
-def site_rows(run: apd.Run) -> list[tuple[str, str, str]]:
-    """Shape, the residual's share of the weight's norm, and name of every site."""
+def site_rows(run: apd.Run) -> list[tuple[str, ...]]:
+    """Shape, the residual's share of the weight's norm, kind of parts, and name of every site."""
     import apd
 
     left = apd.recovery.faithfulness(run.target, run.components).sites
     return [
-        (f"{site.shape[0]}x{site.shape[1]}", f"{left[name]:.2%}", name)
+        (f"{site.shape[0]}x{site.shape[1]}", f"{left[name]:.2%}", run.kinds[name], name)
         for name, site in run.target.sites.items()
     ]
 
@@ -204,6 +207,7 @@ def told(run: apd.Run, detector: mad.Detector) -> dict[str, object]:
     return {
         "settings": run.config.model_dump(mode="json"),
         "sites": {name: list(site.shape) for name, site in run.target.sites.items()},
+        "parts": dict(run.kinds),
         "losses": [
             {
                 "site": step.site,

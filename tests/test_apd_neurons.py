@@ -8,11 +8,16 @@ from torch import nn
 import apd
 import toys
 from apd import Components, recovery
-from apd.neurons import rows_and_columns
+from apd.neurons import own_columns, own_rows
 
 FLOAT = torch.float64
 OWNERS = torch.tensor([1, 0, 0, 1, 0, 1, 0])
 SLOPES = torch.tensor([0.7, -1.0, 2.0, 1.5, 0.4, -0.6, 1.1], dtype=FLOAT)
+
+
+def both(target: apd.Target, x: torch.Tensor, most: int = 9) -> list[Components | None]:
+    """The rows and the columns of a target's only weight."""
+    return [own(target, x, most, apd.Config()) for own in (own_rows, own_columns)]
 
 
 def gated(bits: tuple[int, ...] = (1, 2)) -> tuple[apd.Target, torch.Tensor]:
@@ -62,7 +67,7 @@ def same(found: list[torch.Tensor], expected: list[torch.Tensor]) -> bool:
 def test_rows_on_one_line_are_a_part_per_function_whether_or_not_inputs_use_it(bits):
     target, x = gated(bits)
     alone = target.alone("0.weight")
-    by_rows, by_columns = rows_and_columns(alone, x, 9, apd.Config())
+    by_rows, by_columns = both(alone, x)
     assert same(weights(by_rows), [whole(target, i)["0.weight"] for i in range(2)])
     columns = target.weight("0.weight")
     own = [columns * torch.eye(3, dtype=FLOAT)[i] for i in range(3)]
@@ -72,7 +77,7 @@ def test_rows_on_one_line_are_a_part_per_function_whether_or_not_inputs_use_it(b
 def test_columns_on_one_line_that_other_inputs_use_stay_apart():
     target, x = gated()
     alone = target.alone("2.weight")
-    by_rows, by_columns = rows_and_columns(alone, x, 9, apd.Config())
+    by_rows, by_columns = both(alone, x)
     assert same(weights(by_rows), [target.weight("2.weight")])
     assert same(weights(by_columns), [whole(target, i)["2.weight"] for i in range(2)])
 
@@ -82,7 +87,7 @@ def test_rows_that_are_each_others_opposite_stay_apart():
     module = module.double()
     x = numbers(3)(50, 2)
     target = apd.Target.of(module, x[:2])
-    by_rows, _ = rows_and_columns(target, x, 9, apd.Config())
+    by_rows, _ = both(target, x)
     rows = module.A.detach()
     assert same(weights(by_rows), [rows * torch.eye(2)[:, [i]] for i in range(2)])
 
@@ -91,9 +96,7 @@ def test_rows_that_are_each_others_opposite_stay_apart():
 def test_rows_and_columns_add_up_to_the_weight_whatever_its_kind(problem):
     for site in problem.target.sites:
         alone = problem.target.alone(site)
-        found = list(rows_and_columns(alone, problem.x, 40, apd.Config()))
-        assert len(found) == 2
-        for own in found:
+        for own in both(alone, problem.x, 40):
             assert all(t.shape[1] == 1 and t.flatten(1).any(1).all() for t in own.factors[site])
             torch.testing.assert_close(sum(weights(own)), alone.weight(site))
 
@@ -101,13 +104,10 @@ def test_rows_and_columns_add_up_to_the_weight_whatever_its_kind(problem):
 def test_more_lines_than_there_may_be_parts_or_a_larger_weight_are_not_tried(monkeypatch):
     target, x = gated()
     alone = target.alone("0.weight")
-    counts = {
-        most: [own.count for own in rows_and_columns(alone, x, most, apd.Config())]
-        for most in (3, 2, 1)
-    }
-    assert counts == {3: [2, 3], 2: [2], 1: []}
+    counts = {most: [own and own.count for own in both(alone, x, most)] for most in (3, 2, 1)}
+    assert counts == {3: [2, 3], 2: [2, None], 1: [None, None]}
     monkeypatch.setattr("apd.neurons.LARGEST", 6)
-    assert list(rows_and_columns(alone, x, 9, apd.Config())) == []
+    assert both(alone, x) == [None, None]
 
 
 @pytest.mark.parametrize(("name", "seed"), [("gated", 105), ("gated-2", 106)])
@@ -122,6 +122,7 @@ def test_functions_behind_thresholds_are_whole_however_short_training_is(name, s
 def test_components_of_such_functions_are_zero_elsewhere():
     target, x = gated()
     run = apd.decompose(target, x, apd.Config(steps=50, components=9))
+    assert run.kinds == {"0.weight": "rows", "2.weight": "columns"}
     found = [run.components.component(c) for c in range(run.components.count)]
     for i in range(2):
         own = whole(target, i)

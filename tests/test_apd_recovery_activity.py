@@ -16,7 +16,7 @@ from apd.sites import Factors
 def test_components_are_active_that_are_strongest_as_many_as_the_run_uses(name):
     problem = make_problem(name)
     rows = torch.arange(9)
-    run = Run(problem.target, problem.components, 1.95, Config(), rows, rows, "", [])
+    run = Run(problem.target, problem.components, 1.95, Config(), rows, rows, "", [], {})
     strength = oracles.rms_over_outputs(oracles.effects(problem).sum(1))
     expected = oracles.topk(strength, k=round(1.95 * len(strength)))
     assert torch.equal(recovery.active_components(run, problem.x), expected)

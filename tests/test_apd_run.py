@@ -200,7 +200,9 @@ def test_components_that_are_zero_contribute_nothing_and_the_others_as_ever(name
     C = problem.components.count
     problem = with_zero_components(problem, [c for c in zero if c < C])
     rows = torch.arange(2)
-    run = apd.Run(problem.target, problem.components, 2.0, Config(), rows, rows, "reference", [])
+    run = apd.Run(
+        problem.target, problem.components, 2.0, Config(), rows, rows, "reference", [], {}
+    )
     x = problem.x.numpy()
     effects = oracles.effects(problem).sum(1)
     found, (_, at_positions) = run.explain(x, 2), run.explain_positions(x, 2)
@@ -623,6 +625,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(
     run = resume(directory, seen)
     assert seen == list(range(stops[-1], 60))
     assert run.steps == uninterrupted.steps
+    assert run.kinds == uninterrupted.kinds
     assert torch.equal(run.rows, uninterrupted.rows)
     for a, b in zip(run.components.tensors(), uninterrupted.components.tensors(), strict=True):
         assert torch.equal(a, b)

@@ -9,7 +9,7 @@ from test_apd_neurons import same, weights
 
 import apd
 from apd.assembly import Found
-from apd.neurons import rows_and_columns
+from apd.neurons import own_rows
 from apd.simplest import account, among_zeros, living, simplest
 from apd.sites import Factors
 from apd.usage import Usage
@@ -38,7 +38,7 @@ def features(split: int, step: float = 1.0) -> tuple[apd.Target, torch.Tensor, F
     u, v = torch.cat([u, u[:split]]), torch.cat([v, v[:split]])
     zeros = torch.zeros(4, 60, dtype=FLOAT)
     parts = Factors(*(torch.cat([side, zeros])[:, None] for side in (u, v)))
-    return target, x, Found(parts, 1 + split / 60)
+    return target, x, Found(parts, 1 + split / 60, "trained")
 
 
 @pytest.mark.parametrize("split", [0, 3])
@@ -67,6 +67,7 @@ def test_the_shorter_account_is_taken_and_of_two_alike_what_was_trained():
     found = simplest(target, x, trained, config)
     assert same(taken(target, found), taken(target, features(0)[2]))
     assert found.active == pytest.approx(1.0, abs=0.01)
+    assert (trained.kind, found.kind) == ("trained", "rows")
 
 
 def test_so_many_are_active_as_explain_the_outputs_as_far_as_training_aimed():
@@ -75,7 +76,7 @@ def test_so_many_are_active_as_explain_the_outputs_as_far_as_training_aimed():
     strong = (torch.arange(20) < 10).double()
     x = torch.ones(60, 1, dtype=FLOAT) * (strong + 0.01 * (1 - strong))
     target = apd.Target.of(module, x[:2])
-    nothing = Found(slots(target, 24), 1.0)
+    nothing = Found(slots(target, 24), 1.0, "trained")
     found = simplest(target, x, nothing, apd.Config())
     assert len(taken(target, found)) == 20
     assert found.active == pytest.approx(10, abs=0.3)
@@ -85,7 +86,7 @@ def test_so_many_are_active_as_explain_the_outputs_as_far_as_training_aimed():
 def test_what_leaves_more_than_ten_times_what_was_aimed_at_is_replaced(missing, replaced):
     """Without a part of every feature, parts are shorter, and leave its square of the loss."""
     target, x, trained = features(0, step=0.0)
-    less = Found(Factors((1 - missing) * trained.factors.U, trained.factors.V), 1.0)
+    less = Found(Factors((1 - missing) * trained.factors.U, trained.factors.V), 1.0, "trained")
     found = simplest(target, x, less, apd.Config(exactness=0.003))
     assert (found is less) != replaced
     own, whole = taken(target, found), taken(target, trained)
@@ -99,10 +100,10 @@ def test_lines_that_do_not_explain_the_outputs_are_not_taken():
     ).double()
     x = torch.tensor([[0, 1], [1, 0], [1, 1]], dtype=FLOAT).repeat(7, 1) * 0.9
     target = apd.Target.of(module, x[:2])
-    own = next(rows_and_columns(target, x, 9, apd.Config()))
+    own = own_rows(target, x, 9, apd.Config())
     usage = Usage(target, own, x, apd.Config())
     assert account(usage, usage.affecting, 1e-3).names == math.inf
-    nothing = Found(slots(target), 1.0)
+    nothing = Found(slots(target), 1.0, "trained")
     assert simplest(target, x, nothing, apd.Config()) is nothing
 
 
@@ -111,7 +112,10 @@ def test_a_kind_may_have_more_parts_than_training_looks_for_and_no_more_than_it_
 ):
     """Two parts of sixty features are all that was looked for; without room, they stay."""
     target, x, trained = features(0)
-    few, config = Found(Factors(*(t[:2] for t in trained.factors)), 1.0), apd.Config(exactness=1e-6)
+    few, config = (
+        Found(Factors(*(t[:2] for t in trained.factors)), 1.0, "trained"),
+        apd.Config(exactness=1e-6),
+    )
     assert len(taken(target, simplest(target, x, few, config))) == 60
     monkeypatch.setattr("apd.simplest.MOST", 59)
     assert simplest(target, x, few, config) is few

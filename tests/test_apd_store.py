@@ -121,6 +121,7 @@ def test_infinite_constants_come_back(tmp_path):
         torch.arange(3),
         "",
         [],
+        {"W": "trained"},
     )
     run.save(tmp_path)
     assert torch.equal(apd.load(tmp_path).target(x).nan_to_num(7), target(x).nan_to_num(7))
@@ -129,9 +130,16 @@ def test_infinite_constants_come_back(tmp_path):
 def test_a_run_is_safetensors_and_json_alone(saved):
     assert names(saved) == FILES
     content = manifest(saved)
-    assert content["format_version"] == 3
+    assert content["format_version"] == 4
     assert content["seed"] == content["config"]["seed"] == 3
-    for key in ("package_version", "target_fingerprint", "reference_fingerprint", "sites", "graph"):
+    for key in (
+        "package_version",
+        "target_fingerprint",
+        "reference_fingerprint",
+        "sites",
+        "kinds",
+        "graph",
+    ):
         assert content[key]
 
 
@@ -177,7 +185,7 @@ def test_what_is_no_run_directory_is_refused(tmp_path):
     assert "there is no run directory" in refusal(tmp_path / "file")
 
 
-@pytest.mark.parametrize("version", [0, 2, 4, "3", None])
+@pytest.mark.parametrize("version", [0, 3, 5, "4", None])
 def test_another_format_version_is_refused(saved, version):
     rewrite(saved, {**manifest(saved), "format_version": version})
     assert f"format version {version}" in refusal(saved)

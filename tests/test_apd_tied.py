@@ -114,7 +114,9 @@ def test_in_the_end_of_its_training_a_tied_weight_is_left_as_it_was_trained(monk
     target, x = tied(False, 0.0)
     parts = Factors(*(side.clone() for side in singles(target).factors["W"]))
     room = [torch.cat([side, torch.zeros_like(side[:4])]) for side in parts]
-    found = ended(target, x, Config(), Found(Factors(*(side.clone() for side in room)), 3.0))
+    found = ended(
+        target, x, Config(), Found(Factors(*(side.clone() for side in room)), 3.0, "trained")
+    )
     assert all(torch.equal(side, before) for side, before in zip(found.factors, room, strict=True))
 
 

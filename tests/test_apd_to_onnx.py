@@ -139,7 +139,7 @@ def run_of(problem: Problem) -> apd.Run:
 
 def run_from(target: apd.Target, components: apd.Components) -> apd.Run:
     rows = torch.arange(2)
-    return apd.Run(target, components, 2.0, apd.Config(), rows, rows, "reference", [])
+    return apd.Run(target, components, 2.0, apd.Config(), rows, rows, "reference", [], {})
 
 
 def evaluated(problem: Problem, mask: torch.Tensor) -> dict[str, np.ndarray]:

@@ -112,8 +112,10 @@ def test_parts_that_act_on_the_same_inputs_are_one_component_across_weights():
     order = torch.tensor([2, 0, 1])
     dead = torch.zeros(1, 1, 3).double()
     found = {
-        "0.weight": Found(Factors(u, v), 1.0),
-        "2.weight": Found(Factors(torch.cat([dead, u[order]]), torch.cat([dead, v[order]])), 1.0),
+        "0.weight": Found(Factors(u, v), 1.0, "trained"),
+        "2.weight": Found(
+            Factors(torch.cat([dead, u[order]]), torch.cat([dead, v[order]])), 1.0, "trained"
+        ),
     }
     components, active = assembled(target, x, found, apd.Config())
     assert (components.count, active) == (3, 1.0)
@@ -133,10 +135,14 @@ def test_parts_are_put_together_by_the_fewest_and_used_as_training_ended():
     own = torch.eye(2).double()[:, None]
     x = (torch.eye(2) + 0.01 * (1 - torch.eye(2))).double().repeat(40, 1)
     target = apd.Target.of(module, x[:2])
-    components, active = assembled(target, x, {"W": Found(Factors(own, own), 2.0)}, apd.Config())
+    components, active = assembled(
+        target, x, {"W": Found(Factors(own, own), 2.0, "trained")}, apd.Config()
+    )
     assert (components.count, active) == (2, 2.0)
     precise = apd.Config(exactness=1e-6)
-    components, active = assembled(target, x, {"W": Found(Factors(own, own), 2.0)}, precise)
+    components, active = assembled(
+        target, x, {"W": Found(Factors(own, own), 2.0, "trained")}, precise
+    )
     assert (components.count, active) == (1, 1.0)
 
 
@@ -161,7 +167,7 @@ def test_a_weight_of_zeros_has_no_parts():
 def test_more_components_are_used_while_those_leave_much():
     """Each weight by itself is said to need a part on one input of five: most go without."""
     module, target, x, parts = blocks()
-    found = {site: Found(parts, 0.2) for site in target.sites}
+    found = {site: Found(parts, 0.2, "trained") for site in target.sites}
     components, active = assembled(target, x, found, apd.Config())
     assert components.count >= 3
     on = strongest(strengths(target, components, x), active)
@@ -246,6 +252,7 @@ def test_a_weight_without_an_effect_at_first_order_is_left_as_it_is():
     run = apd.decompose(module, x, apd.Config(components=5, steps=20, batch_size=16))
     assert not attributable(run.target.alone("B"), x)
     assert {step.site for step in run.steps} == {"A"}
+    assert run.kinds["B"] == "directions" != run.kinds["A"]
     torch.testing.assert_close(run.components.sum()["B"], weights["B"])
     strengths = run.explain(x.numpy(), "all").strengths
     assert strengths[:, run.components.owners["A"]].any()

@@ -162,6 +162,18 @@ def test_settings_that_are_not_given_are_not_shown(small_run, tmp_path, monkeypa
     assert shown == expected | {"sites": "*", "hidden": "0, 2"}
 
 
+def test_a_site_says_of_what_kind_its_parts_are(small_run, tmp_path, monkeypatch, capsys):
+    run, reference = small_run
+    kinds = {"0.weight": "rows", "2.weight": "trained", "4.weight": "sources"}
+    run = dataclasses.replace(run, kinds=kinds)
+    mad.Detector.fit(run, reference).save(tmp_path / "run")
+    out = call(monkeypatch, capsys, tmp_path, "inspect", "run")[1]
+    sites = out[out.index("Sites") : out.index("Components")].splitlines()[2:]
+    assert dict(line.split()[:1:-1] for line in sites if line) == kinds
+    said = json.loads(call(monkeypatch, capsys, tmp_path, "inspect", "run", "--json")[1])
+    assert said["parts"] == kinds
+
+
 @pytest.mark.parametrize(("width", "sites"), [(50, 0), (60, 1), (80, 3)])
 def test_a_narrow_terminal_shows_fewer_sites_and_breaks_no_line(
     inspected, monkeypatch, width, sites

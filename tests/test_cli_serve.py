@@ -219,6 +219,39 @@ def test_whatever_waits_it_says_how_it_is(detector, x, monkeypatch, count, refus
         assert answer.json() == {"error": "45 requests are waiting already; send it later."}
 
 
+def test_a_request_too_many_is_refused_before_it_is_read(detector, x, monkeypatch):
+    """Its body is never asked for, so that what waits is all that memory holds."""
+    from cli.service import service
+
+    monkeypatch.setattr("cli.service.MOST_WAITING", 0)
+    pieces = []
+
+    async def ask() -> list[int]:
+        begun, going_on = asyncio.Event(), asyncio.Event()
+        transport = httpx.ASGITransport(service(detector, ALPHA))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+
+            async def slowly():
+                begun.set()
+                await going_on.wait()
+                yield npz(x=x)
+
+            async def noted():
+                pieces.append(len(pieces))
+                yield npz(x=x)
+
+            first = asyncio.create_task(client.post("/score", content=slowly()))
+            await begun.wait()
+            second = asyncio.create_task(client.post("/score", content=noted()))
+            status = (await asyncio.wait_for(second, 20)).status_code
+            going_on.set()
+            third = await first
+            return [status, third.status_code, (await client.get("/healthz")).status_code]
+
+    assert asyncio.run(ask()) == [503, 200, 200]
+    assert pieces == []
+
+
 class Bytes(nn.Module):
     """Of whole numbers up to 255."""
 

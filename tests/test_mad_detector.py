@@ -342,7 +342,7 @@ def test_a_component_that_no_trusted_input_uses_is_no_reason_to_trust():
     parts = Factors(target.weight("weight").T[:, None], columns)
     components = apd.Components.of({"weight": parts})
     nothing = torch.zeros(0, dtype=torch.int64)
-    run = apd.Run(target, components, 3.0, apd.Config(), nothing, nothing, "", [])
+    run = apd.Run(target, components, 3.0, apd.Config(), nothing, nothing, "", [], {})
     detector = mad.Detector.fit(run, x, explain="all")
     assert detector.profile.trusted.tolist() == [True] * 5 + [False]
     usual = detector.score(x).terms["residual_bits"].max()
