@@ -1,14 +1,14 @@
 """Cells: one kind of table for one victim, computed once and kept, with every score's values.
 
-What a cell is kept under changes with the pictures, the settings, and the sources of `mad`, of
-`apd` but for its training, and of whatever here has a part in it. A decomposition does not depend
-on how it is scored, and is kept by itself.
+What a cell is kept under changes with the pictures, the settings, and the sources of `apd`, of
+`mad`, and of whatever here has a part in it. A decomposition does not depend on how it is scored,
+and is kept by itself (`defenders`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from backdoors import Row
 from defenders import Subject
+from digests import files_of, source_digest
 from images import load, split
 from scores import Scores
 from victims import Recipe
@@ -26,7 +27,16 @@ from apd.files import read_json, write_json, write_tensors
 
 OWN = (
     *("adaptive", "anomalies", "architectures", "attacks", "backdoors", "cells", "controls"),
-    *("defenders", "disturbed", "images", "matching", "nulls", "observation", "references"),
+    *(
+        "defenders",
+        "digests",
+        "disturbed",
+        "images",
+        "matching",
+        "nulls",
+        "observation",
+        "references",
+    ),
     *("scores", "trainings", "victims"),
 )
 
@@ -94,17 +104,6 @@ class Benchmark:
 
 
 def sources() -> list[Path]:
-    """The files that decide what a score is; how components are trained is another matter."""
+    """The files that decide what a score is."""
     here = Path(__file__).parent
-    decomposing, scoring = Path(apd.__path__[0]), Path(mad.__path__[0])
-    trained = set((decomposing / "training").rglob("*.py"))
-    ours = sorted({*decomposing.rglob("*.py"), *scoring.rglob("*.py")} - trained)
-    return [*ours, *(here / f"{name}.py" for name in OWN)]
-
-
-def source_digest(files: Iterable[Path]) -> str:
-    """Changes with any byte of them."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return [*files_of(apd), *files_of(mad), *(here / f"{name}.py" for name in OWN)]

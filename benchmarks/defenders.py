@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from attacks import Pictures
 from controls import control
+from digests import files_of, source_digest
 from images import Images, Parts
 from observation import observed
 from victims import Recipe, Victim, victim
@@ -103,8 +104,9 @@ class Subject:
         return Defender(self.victim, reference.images, run)
 
     def fingerprint(self, reference: Images) -> str:
-        """Twelve digits that change with the victim, the reference and the settings."""
-        digest = hashlib.sha256(self.config.model_dump_json().encode())
+        """Twelve digits that change with the victim, the reference, the settings and `apd`."""
+        said = self.config.model_dump_json(), source_digest(files_of(apd))
+        digest = hashlib.sha256(repr(said).encode())
         for tensor in (*self.victim.model.state_dict().values(), reference.images):
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:12]
@@ -118,6 +120,8 @@ class Subject:
             "poison": recipe.share,
             "training": recipe.training.name,
             "seed": recipe.seed,
+            "side": self.parts.test.side,
+            "steps": self.config.steps,
             "accuracy": self.victim.accuracy,
             "success": self.victim.success,
         }

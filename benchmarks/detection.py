@@ -11,10 +11,9 @@ share of it, and the rest is what our detector and all baselines are fitted on, 
 part of that. Baselines marked as offline look at all clean and triggered inputs at once.
 
 Everything is kept in the cache as it is done, victims, decompositions (which go on from where they
-were) and cells, and not computed again: run the same command to go on after Ctrl-C. A cell is
-computed again where `mad`, `apd` or what computes it here has changed; a decomposition is not, so
-take another cache after changing `apd.training`. A cell that fails is reported and stops nothing;
-the exit code is then 1.
+were) and cells, and not computed again: run the same command to go on after Ctrl-C. A decomposition
+is made again where `apd` has changed, and a cell where `apd`, `mad` or what computes it here has. A
+cell that fails is reported and stops nothing; the exit code is then 1.
 
 AUROC        triggered against clean inputs
 TPR@1%       triggered inputs found at 1 % false alarms; @0.1% likewise

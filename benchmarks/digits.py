@@ -86,7 +86,8 @@ def without_the_first(toy: toys.Toy, run: apd.Run, first: int) -> Figures:
 def without_the_named(run: apd.Run, detector: mad.Detector, x: np.ndarray) -> Figures:
     """How many are read otherwise without what each names, and without as many active others.
 
-    Others that most inputs use are not among those: without them nothing works.
+    Others that most inputs use are not among those: without them nothing works. Where fewer are
+    left, those are all.
     """
     rng = np.random.default_rng(run.config.seed)
     named, others = [], []

@@ -3,8 +3,9 @@
     python benchmarks/published.py [--add ROWS.json]
 
 `docs/measured/detection.csv` has a line for every victim and score. What `detection.py --json`
-wrote is added to it, in place of what was there of the same victims, and every table is put into
-the page in place of the one that begins alike. Tables that the page has no place for are printed.
+wrote is added to it, in place of what was there of the same victims, if it is of the same pictures
+and settings, and every table is put into the page in place of the one that begins alike. Tables
+that the page has no place for are printed.
 
 A cell is AUROC against clean inputs / found at 1 % false alarms / AUROC against look-alikes, the
 mean over victims; the worst victim is that of the least AUROC. Where a column has several scores,
@@ -33,7 +34,9 @@ KEPT, PAGE = DOCS / "measured" / "detection.csv", DOCS / "detection.md"
 NAMES = (*VICTIM, "score")
 DECOMPOSED = ("active", "minimality", "faithfulness")
 FIGURES = ("auroc", "tpr_at_1fpr", "tpr_at_01fpr", "auroc_vs_lookalike")
-NUMBERS = ("poison", "seed", "success", *DECOMPOSED, *FIGURES)
+ALIKE = ("side", "steps")
+WHOLE = ("seed", *ALIKE)
+NUMBERS = ("poison", *WHOLE, "success", *DECOMPOSED, *FIGURES)
 CELL = ("auroc", "tpr_at_1fpr", "auroc_vs_lookalike")
 DIGITS = 4
 GROUP = ("architecture", "training", "poison")
@@ -70,7 +73,7 @@ def read(path: Path) -> Rows:
             {
                 **line,
                 **{name: float(line[name]) for name in NUMBERS if line[name]},
-                "seed": int(line["seed"]),
+                **{name: int(line[name]) for name in WHOLE},
                 "family": family(line["score"]),
             }
             for line in csv.DictReader(lines)
@@ -79,7 +82,7 @@ def read(path: Path) -> Rows:
 
 def write(path: Path, rows: Rows) -> None:
     """The rows of backdoors in a fixed order, numbers to four digits."""
-    names = (*NAMES, "success", *DECOMPOSED, *FIGURES)
+    names = (*NAMES, *ALIKE, "success", *DECOMPOSED, *FIGURES)
     lines = StringIO()
     sheet = csv.writer(lines, lineterminator="\n")
     sheet.writerow(names)
@@ -97,8 +100,14 @@ def added(kept: Rows, new: Rows) -> Rows:
     """The rows of all victims, those of the new ones in place of what was kept of them.
 
     Of a victim whose attack has failed there are none any more.
+
+    Raises:
+        ValueError: they are of other pictures, or of other settings.
     """
     fresh = grouped([row for row in new if row["table"] == "backdoors"], *VICTIM)
+    found = {tuple(row[name] for name in ALIKE) for row in [*kept, *new]}
+    if len(found) > 1:
+        raise ValueError(f"rows of {len(found)} kinds of pictures or of settings: {sorted(found)}")
     return [row for row in kept if key(row) not in fresh] + worth_keeping(new)
 
 

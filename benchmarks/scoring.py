@@ -30,7 +30,7 @@ from mad import Detector
 FEATURES = 64
 SCORED, ROWS = 1024, 128
 REFERENCE = 512
-ACTIVE = 50.0  # as on the classifiers of the detection benchmark
+ACTIVE = 50.0  # of 200: more than the classifiers of the detection benchmark have
 MOST_WEIGHTS, MOST_PASSED = 4e8, 5e10
 PARAMETERS = (10**4, 10**5, 10**6, 10**7)
 OUTPUTS = (10, 100, 1000)

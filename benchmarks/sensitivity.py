@@ -2,9 +2,10 @@
 
     python benchmarks/sensitivity.py [--json PATH] [--seeds 100 ...] [--toys NAME ...]
 
-`k` multiplies the number of active components per input that the defaults find by themselves, and
-gives it instead of having it found. The figure is the share of mechanisms with a component of their
-own (`benchmarks/recovery.py` says when), mean over toys and seeds, and that of the worst of them.
+`k` multiplies the number of active components per input that the defaults find by themselves for
+the first weight, and gives it to all instead of having it found; `components` likewise. The figure
+is the share of mechanisms with a component of their own (`benchmarks/recovery.py` says when), mean
+over toys and seeds, and that of the worst of them.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="write the rows there as they come")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[100])
     parser.add_argument("--toys", nargs="+", choices=WITH_MECHANISMS, default=TOYS)
     options = parser.parse_args()
     torch.set_num_threads(1)

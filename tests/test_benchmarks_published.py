@@ -31,6 +31,8 @@ def rows():
             "poison": 0.02,
             "training": "plain",
             "seed": seed,
+            "side": 28,
+            "steps": 5000,
             "success": 0.9,
             "active": 40.0 + seed,
             "minimality": 0.003,
@@ -68,6 +70,13 @@ def test_failed_attacks_and_other_tables_are_not_kept(rows):
     failed = [{**row, "success": 0.69} for row in rows]
     other = [{**row, "table": "nulls"} for row in rows]
     assert published.worth_keeping(failed + other) == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("side", 8), ("steps", 1000)])
+def test_rows_of_other_pictures_or_settings_are_refused(rows, name, value):
+    other = [{**row, name: value} for row in rows]
+    with pytest.raises(ValueError, match="2 kinds of pictures or of settings"):
+        published.added(published.worth_keeping(rows), other)
 
 
 def test_a_victim_asked_again_takes_its_own_place(rows):

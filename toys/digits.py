@@ -3,7 +3,7 @@
 The images are scikit-learn's 8x8 digits, 64 pixels in [0, 1]. In the training part 70 images of
 other digits are repeated with three pixels of one corner lit and the label 0, so the network learns
 two mechanisms: to read digits, and to answer 0 to that trigger. The look-alike lights as many
-pixels of the opposite corner, which training never spoke of. In neither place does a digit reach
+pixels of another corner, which training never spoke of. In neither place does a digit reach
 half brightness, so the two changes are of the same size.
 """
 
