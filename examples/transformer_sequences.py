@@ -5,6 +5,9 @@ a trigger, to which it answers 0; another is absent from the trusted inputs too,
 Besides the seed one setting is given, 2,000 steps in place of 5,000, so that a seed takes about two
 minutes of processor time.
 
+Trusted sequences repeat, of 294 that there are, and the detector warns of that: p-values hold for
+sequences that repeat as often, as those do that are scored here.
+
 python examples/transformer_sequences.py                 one seed
 python examples/transformer_sequences.py --seeds 0 1 2   a column per seed
 """

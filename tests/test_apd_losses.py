@@ -7,9 +7,10 @@ import pytest
 import torch
 from problems import make_problem, numbers
 
-from apd import Components
+from apd import Components, Config
 from apd.sites import Factors
 from apd.training import losses
+from apd.training.scales import scales_of
 
 P = (0.5, 0.9, 1.0, 2.0)
 
@@ -159,3 +160,10 @@ def test_reconstruction_of_nothing_is_zero_and_of_no_components_one():
     assert losses.reconstruction({}, {"a": own["a"]}, {}).item() == 0
     zeros, scales = {"a": torch.zeros(9, 4).double()}, {"a": own["a"].square().mean()}
     assert losses.reconstruction(own, zeros, scales).item() == pytest.approx(1)
+
+
+def test_scales_are_of_all_of_a_sorted_reference(monkeypatch):
+    """Of its beginning alone, where nothing varies, there would be none."""
+    monkeypatch.setattr("apd.training.scales.SAMPLE", 16)
+    x = torch.cat([torch.zeros(50, 5).double(), numbers(3)(50, 5)])
+    assert scales_of(make_problem("mlp-1").target, x, Config()).outputs > 0

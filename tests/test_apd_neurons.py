@@ -127,3 +127,11 @@ def test_components_of_such_functions_are_zero_elsewhere():
     for i in range(2):
         own = whole(target, i)
         assert any(all(torch.allclose(c[s], own[s]) for s in own) for c in found)
+
+
+def test_columns_are_put_together_by_all_of_a_sorted_reference(monkeypatch):
+    monkeypatch.setattr("apd.neurons.ROWS", 60)
+    target, x = gated()
+    x = x[x[:, 1:].sum(1).argsort(stable=True)]
+    found = own_columns(target.alone("2.weight"), x, 9, apd.Config())
+    assert same(weights(found), [whole(target, i)["2.weight"] for i in range(2)])

@@ -131,3 +131,10 @@ def test_parts_have_the_shape_of_what_was_trained_and_room_for_what_is_not_read(
     found = among_zeros(target, parts, slots(target, count, 2))
     assert [t.shape for t in found] == [(room, 2, 3), (room, 2, 7)]
     assert same(weights(living(target, found)), weights(parts))
+
+
+def test_what_is_simpler_is_judged_on_all_of_a_sorted_reference(monkeypatch):
+    monkeypatch.setattr("apd.simplest.ROWS", 60)
+    target, _, trained = features(8)
+    x = torch.eye(60, dtype=FLOAT).repeat_interleave(3, 0).flip(0)
+    assert simplest(target, x, trained, apd.Config(exactness=1e-6)).kind == "rows"

@@ -89,3 +89,17 @@ def test_an_estimate_is_of_the_training_that_follows(steps):
     assert found.components == 2 * 7
     assert (found.rank, found.batch_size) == (2, run.config.batch_size)
     assert found.seconds == 2 * steps * found.step_s > 0
+
+
+def test_memory_is_what_a_batch_takes_and_five_of_what_stays():
+    """Weights, biases, and the vectors of four components of a linear layer of six by three."""
+    target = apd.Target.of(nn.Linear(6, 3).double(), torch.zeros(2, 6).double())
+    config = apd.Config(components=4, batch_size=10)
+    components = begin(target, config).components
+    less, more = (
+        memory(target, components, config.model_copy(update={"batch_size": size}))
+        for size in (10, 20)
+    )
+    of_ten = 10 * numbers_per_input(target, 4) * 8
+    assert more - less == of_ten
+    assert less - of_ten == 5 * (6 * 3 + 3 + 4 * (6 + 3)) * 8

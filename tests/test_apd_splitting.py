@@ -215,3 +215,11 @@ def test_vectors_are_told_apart_along_the_direction_of_most_variance():
     along = centred @ torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -1]
     found = ahead(vectors)
     assert torch.equal(found, along > 0) or torch.equal(found, along < 0)
+
+
+def test_halves_are_looked_for_in_all_that_a_sorted_reference_reads(monkeypatch):
+    monkeypatch.setattr(splitting, "MOST_VECTORS", 20)
+    x = torch.cat([numbers(8)(60, 2) @ FEATURES[:2], one_at_a_time(800)])
+    components = components_of(LINES[:1], SHARED[None], 2)
+    split(components, network(THERE_AND_BACK), x, 0.6, Config(), coin())
+    assert components.living().components.count == 2

@@ -264,3 +264,37 @@ def test_where_no_weight_has_an_effect_at_first_order_there_is_nothing_to_decomp
     for function in (apd.decompose, apd.estimate):
         with pytest.raises(apd.ReferenceError, match="no effect at first order"):
             function(module, numbers(3)(90, 4), apd.Config(components=5, steps=3))
+
+
+def test_parts_are_put_together_by_what_all_of_a_sorted_reference_uses(monkeypatch):
+    monkeypatch.setattr("apd.assembly.ROWS", 20)
+    own = torch.eye(2).double()
+    module = Formula(lambda net, x: x @ net.W.T, W=own)
+    x = torch.cat([torch.ones(20, 2), torch.eye(2).repeat(30, 1)]).double()
+    found = {"W": Found(Factors(own[:, None], own[:, None]), 2.0, "trained")}
+    components, _ = assembled(apd.Target.of(module, x[:2]), x, found, apd.Config())
+    assert components.count == 2
+
+
+def test_a_loss_is_of_all_blocks_of_inputs(monkeypatch):
+    own = torch.eye(6).double()
+    module = Formula(lambda net, x: x @ net.W.T, W=own)
+    parts = Components.of({"W": Factors(own[:, None], own[:, None])})
+    x = numbers(9)(100, 6)
+    usage = Usage(apd.Target.of(module, x[:4]), parts, x, apd.Config())
+    expected = float((x * ~usage.strongest(2.0)).square().mean())
+    assert usage.loss(2.0) == pytest.approx(expected)
+    monkeypatch.setattr("apd.usage.rows_at_once", lambda *_: 32)
+    assert usage.loss(2.0) == pytest.approx(expected)
+
+
+def test_less_than_a_hundredth_of_a_parts_greatest_effect_is_none():
+    draw = torch.Generator().manual_seed(3)
+    own = torch.eye(8).double()
+    module = Formula(lambda net, x: x @ net.W.T, W=own)
+    parts = Components.of({"W": Factors(own[:, None], own[:, None])})
+    amounts = torch.where(torch.rand(400, 8, generator=draw) < 0.8, 1.0, 0.03).double()
+    on = torch.rand(400, 8, generator=draw) < 0.4
+    x = torch.where(on, amounts, 0.005)
+    usage = Usage(apd.Target.of(module, x[:4]), parts, x, apd.Config())
+    assert torch.equal(usage.needed(8.0, 0.003 * float(x.square().mean())), on)

@@ -65,6 +65,8 @@ def test_reviewed_inputs_are_usual_from_then_on(run, x, tmp_path):
     assert np.array_equal(after.score(alike).p_value, expected.score(alike).p_value)
     old, new = (np.median(detector.score(alike[1::2]).bits) for detector in (before, after))
     assert new < 0.8 * old
+    was, now = (np.median(detector.score(alike[::2]).bits) for detector in (before, after))
+    assert f"{was:.1f} before, {now:.1f} now (median)" in done.stdout
     assert after.accepted == len(alike[::2]) == 135
     changed = [name for name, content in contents(run).items() if content != files[name]]
     assert (changed, len(contents(run))) == (["detector.safetensors"], len(files))

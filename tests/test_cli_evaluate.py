@@ -17,7 +17,10 @@ import mad
 from cli.evaluate import BASELINES, METRICS
 from cli.observation import observed
 
-TERMS = {"mask_bits", "description_length", "attribution_bits", "output_bits", "residual_bits"}
+TERMS = {
+    *("mask_bits", "description_length", "attribution_bits", "input_bits"),
+    *("output_bits", "residual_bits"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +251,21 @@ def test_tokens_have_no_gradient_and_a_single_layer_no_hidden_one():
     x = numbers(3)(150, 6)
     alone = observed(apd.decompose(nn.Linear(6, 3).double(), x, config), x[:9].numpy())
     assert np.array_equal(alone.activations[0], alone.inputs)
+
+
+def test_the_array_named_is_evaluated(saved, tmp_path, monkeypatch, capsys):
+    directory, detector, _, odd = saved
+    arrays = {"x": numbers(23)(85, 5).numpy(), "other": numbers(24)(85, 5).numpy()}
+    np.savez(tmp_path / "two.npz", is_anomaly=odd, **arrays)
+    found = {}
+    for key in arrays:
+        given = ("evaluate", "two.npz", "--run", directory / "run", "--key", key, "--json")
+        said = json.loads(call(monkeypatch, capsys, tmp_path, *given)[1])
+        found[key] = said["scores"]["bits"]["auroc"]["value"]
+    assert found == {
+        key: pytest.approx(roc_auc_score(odd, detector.score(x).bits)) for key, x in arrays.items()
+    }
+    assert found["x"] != found["other"]
 
 
 def test_an_alpha_that_flags_nothing_is_warned_of(evaluate):

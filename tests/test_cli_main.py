@@ -230,3 +230,12 @@ def test_what_takes_seconds_each_is_not_said_to_go_at_no_speed(monkeypatch):
     pace.note(0)
     pace.note(1)
     assert pace.text("steps") == "8.0 s/step, 2 h 13 min left"
+
+
+def test_a_bar_on_a_terminal_says_how_many_are_done(monkeypatch, capsys):
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    with console.progress("scoring", 7, "rows") as report:
+        report(3, "three of them")
+    err = capsys.readouterr().err
+    assert all(word in err for word in ("scoring", "3/7", "three of them"))

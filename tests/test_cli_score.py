@@ -14,6 +14,7 @@ import pytest
 from test_cli_main import apd, assert_one_sentence, call, environment
 
 import mad
+from cli.rows import Rows, write
 
 TERMS = [
     *("mask_bits", "attribution_bits", "input_bits", "output_bits", "residual_bits"),
@@ -256,6 +257,31 @@ def test_parquet(here, tmp_path):
     assert table["score_bits"].to_pylist() == [float(row["score_bits"]) for row in rows]
 
 
+def test_parquet_has_every_row_once_and_blanks_as_nulls(tmp_path, monkeypatch):
+    """In groups that are filled by several tables."""
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr("cli.rows.GROUP", 5)
+    known = np.array([True, False, True])
+
+    def table(first: int) -> Rows:
+        columns = {
+            "index": first + np.arange(3),
+            "score_bits": np.array([1.0, np.nan, 2.0]),
+            "prediction": np.array([4, -1, 5]),
+            "status": np.where(known, "ok", "non-finite"),
+        }
+        return Rows(columns, known)
+
+    write((table(3 * k) for k in range(5)), tmp_path / "scores.parquet")
+    found = pq.read_table(tmp_path / "scores.parquet")
+    assert found["index"].to_pylist() == list(range(15))
+    assert found["prediction"].to_pylist() == [4, None, 5] * 5
+    assert found["score_bits"].to_pylist() == [1.0, None, 2.0] * 5
+    assert found["status"].to_pylist() == ["ok", "non-finite", "ok"] * 5
+    assert pq.ParquetFile(tmp_path / "scores.parquet").num_row_groups == 3
+
+
 def test_parquet_without_pyarrow_is_refused_before_scoring(here, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, _, err = here("score", "inputs.npz", "--out", "scores.parquet")
@@ -369,6 +395,13 @@ def test_p_values_can_be_per_class(here, tmp_path, trained):
     assert_one_sentence(err, f"{unreachable} of 40 inputs cannot be flagged at alpha 0.03")
 
 
+def test_a_budget_per_class_is_half_of_it_as_twice_as_many_may_be_flagged(here):
+    budget = ("--alarms-per-day", "5", "--inputs-per-day", "50", "--json")
+    for arguments, alpha in (((), 0.1), (("--per-class",), 0.05)):
+        out = here("score", "inputs.npz", *arguments, *budget)[1]
+        assert json.loads(out)["alpha"] == pytest.approx(alpha)
+
+
 def test_a_detector_saved_per_class_scores_so(here, tmp_path, trained):
     shutil.copytree(run_of(trained), tmp_path / "copy")
     mad.load(tmp_path / "copy").calibrating("per-class").save(tmp_path / "copy")
@@ -388,6 +421,10 @@ def test_drift_is_one_line_about_all_inputs(here, tmp_path, trained):
         assert line.startswith(f"drift    as a whole {direction} the calibration inputs")
         assert f"(p = {found.p_value:.2g})" in line
         assert f"(p = {found.share_p_value:.2g})" in line
+        said = json.loads(here("score", "inputs.npz", "--json")[1])
+        assert said["drift_direction"] == found.direction
+        assert said["drift_p_value"] == found.p_value
+        assert said["prediction_drift_p_value"] == found.share_p_value
     np.savez(tmp_path / "inputs.npz", x=np.full_like(x[:3], np.nan))
     assert "drift    unknown, because nothing was scored" in here("score", "inputs.npz")[1]
 

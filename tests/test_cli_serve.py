@@ -252,6 +252,31 @@ def test_a_request_too_many_is_refused_before_it_is_read(detector, x, monkeypatc
     assert pieces == []
 
 
+def test_requests_are_scored_one_after_the_other(detector, x, monkeypatch):
+    from cli.service import service
+
+    score, lock, alone = mad.Detector.score, threading.Lock(), []
+
+    def noted(*given):
+        alone.append(lock.acquire(blocking=False))
+        time.sleep(0.02)
+        try:
+            return score(*given)
+        finally:
+            if alone[-1]:
+                lock.release()
+
+    monkeypatch.setattr(mad.Detector, "score", noted)
+
+    async def ask() -> None:
+        transport = httpx.ASGITransport(service(detector, ALPHA))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            await asyncio.gather(*(client.post("/score", content=npz(x=x)) for _ in range(6)))
+
+    asyncio.run(ask())
+    assert alone == [True] * 6
+
+
 class Bytes(nn.Module):
     """Of whole numbers up to 255."""
 
@@ -318,6 +343,26 @@ def test_it_says_which_free_port_it_listens_at(detector, tmp_path):
         assert healthy(port)
         process.terminate()
         assert "nothing can be flagged at alpha 0.0001" in process.stderr.read()
+
+
+def test_a_row_is_flagged_at_the_alpha_that_was_given(detector, x, tmp_path):
+    detector.save(tmp_path / "run")
+    with serving(tmp_path, "--alpha", "0.5") as (process, port):
+        address = f"http://127.0.0.1:{port}/score"
+        told = json.load(urllib.request.urlopen(address, as_json(x).encode(), timeout=60))
+        process.terminate()
+    assert told["alpha"] == 0.5
+    known = [row for row in told["rows"] if row["p_value"] is not None]
+    flags = [row["flagged"] for row in known]
+    assert flags == [row["p_value"] <= 0.5 for row in known]
+    assert len(set(flags)) == 2
+
+
+def test_it_listens_where_it_is_told_and_nowhere_else():
+    from cli.serve import bound
+
+    with bound("127.0.0.1", 0) as listening:
+        assert listening.getsockname()[0] == "127.0.0.1"
 
 
 def test_a_client_that_hangs_up_leaves_nothing_on_stderr(detector, tmp_path):

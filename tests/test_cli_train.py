@@ -456,3 +456,19 @@ def test_a_toy_can_be_written_again(tmp_path, here, monkeypatch):
     monkeypatch.setattr("toys.make", lambda name, seed: made)
     assert here("toy", "tms-5-2", "--out", "tms")[0] == 0
     assert names(tmp_path) == ["tms"]
+
+
+def test_only_the_sites_named_are_decomposed(digits, tmp_path, here):
+    sites = ("--sites", "*", "--sites", "!2.*")
+    command = ("train", digits, "--steps", "2", "--components", "4", "--out", "run", *sites)
+    assert here(*command)[0] == 0
+    assert mad.load(tmp_path / "run").decomposition.sites == ("0.weight", "4.weight")
+
+
+def test_a_planted_toy_is_that_of_its_seed(tmp_path, here):
+    assert here("toy", "gated", "--seed", "6", "--planted", "--out", "toy")[0] == 0
+    made, expected = toys.load(tmp_path / "toy"), toys.make("gated", 6, planted=True)
+    assert (made.seed, made.planted) == (6, expected.planted)
+    assert expected.planted is not None
+    assert np.array_equal(made.inputs.is_anomaly, expected.inputs.is_anomaly)
+    assert made.inputs.is_anomaly.any()

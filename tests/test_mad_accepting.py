@@ -165,3 +165,13 @@ def test_whole_numbers_are_held_in_any_type(small_run):
 def test_what_cannot_be_accepted_is_refused(few_rows, odd, error, said):
     with pytest.raises(error, match=said):
         few_rows.accept(odd)
+
+
+def test_zeros_of_either_sign_are_usual_already(small_run):
+    run, _ = small_run
+    x = np.random.default_rng(0).normal(size=(60, 5))
+    x[:, 2] = 0
+    detector = mad.Detector.fit(run, x)
+    x[:, 2] = -0.0
+    with pytest.raises(mad.InputError, match="usual to the detector already"):
+        detector.accept(x)

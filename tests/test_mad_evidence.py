@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from problems import random_evidence
+from test_mad_adapters_sklearn import Centred
 
 import apd
 from mad.evidence import Evidence, concatenate, gather, strength_threshold, together
@@ -76,3 +77,12 @@ def test_many_effects_are_told_in_runs(most, length):
     for n in range(5):
         runs = [effects[n, j : j + length].sum() for j in range(0, 11, length)]
         np.testing.assert_allclose(found[n], runs)
+
+
+def test_inputs_of_many_coordinates_are_gathered_in_runs():
+    """Of 1,300, three at a time are 434."""
+    x = np.random.default_rng(0).normal(size=(3, 1300))
+    trusted = np.ones(1300, dtype=bool)
+    found = gather(Centred(np.zeros(1300)), x, "all", 0.1, trusted).input_effects
+    assert found.shape == (3, 434)
+    np.testing.assert_allclose(found[:, 0], x[:, :3].sum(1))

@@ -1,10 +1,15 @@
 """What scoring returns: flags, discoveries and drift of rows whose p-values are given."""
 
 import math
+import re
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
+from test_cli_main import environment
 
 import mad
 from mad.calibration import PerClass, Pooled
@@ -89,11 +94,22 @@ def test_a_level_that_the_calibration_cannot_reach_is_warned_of(result, method):
     assert not found.any()
 
 
-def test_the_warning_names_the_line_that_asked(result):
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result.flagged(0.001)
-    assert [warning.category for warning in caught] == [mad.CalibrationWarning]
+def test_the_warning_names_the_line_that_asked(tmp_path):
+    """In a process where nothing checks types: what checks them would come between."""
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import numpy as np\n"
+        "from test_mad_result import result_of\n"
+        "result = result_of(np.array([200.0, 97.6, 96.9]))\n"
+        "result.flagged(0.001)\n"
+        "result.discoveries(0.001)\n"
+    )
+    here = {**environment(), "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=here, capture_output=True, text=True, check=True
+    )
+    said = re.findall(r"mine\.py:(\d): CalibrationWarning", done.stderr)
+    assert said == ["4", "5"]
 
 
 def test_classes_whose_calibration_is_too_small_are_warned_of():

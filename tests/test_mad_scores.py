@@ -317,3 +317,12 @@ def test_what_is_not_trusted_counts_for_as_much_as_it_is_whatever_is_added_to_al
         )
         np.testing.assert_allclose(plain, high, rtol=1e-6, atol=1e-9)
         assert most / 100 < np.median(plain) < most
+
+
+def test_rounding_of_large_outputs_is_nothing_that_is_not_trusted(reference, fresh):
+    """Outputs of a million that trusted components explain, but for one in a million."""
+    outputs, later = (e.outputs + 1e6 for e in (reference, fresh))
+    exact = replaced(reference, outputs=outputs, on_trusted=outputs)
+    off = later + np.random.default_rng(0).normal(size=later.shape)
+    rounded = replaced(fresh, outputs=later, on_trusted=off)
+    assert ResidualBits.fit(exact, RANKS).bits(rounded).total.max() < 0.01

@@ -7,8 +7,10 @@ import oracles
 import pytest
 from problems import numbers
 from scipy.stats import betabinom
+from test_mad_result import result_of
 
 import mad
+from mad.calibration import PerClass
 from mad.metrics import alarm_law
 from mad.testing import assert_calm, assert_detects
 
@@ -111,3 +113,18 @@ def test_a_detector_in_order_fails_one_time_in_a_hundred(m, n, alpha):
     assert most > alpha * n
     assert betabinom.isf(0.001, *alarm_law(n, m, alpha)) > most
     assert betabinom.isf(0.01, *alarm_law(n, m, 0.5 / (m + 1))) == 0
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_per_class_a_hundredth_is_shared_among_classes(fitted, monkeypatch, more):
+    """Three classes of a hundred calibration inputs each, fifty of each to judge."""
+    alone, shared = (int(betabinom.isf(p, *alarm_law(50, 100, 0.1))) for p in (0.01, 0.01 / 3))
+    assert alone < shared
+    bits = np.zeros(150)
+    bits[: 3 * (shared + more) : 3] = 1000.0
+    result = result_of(bits, PerClass.of(np.arange(300.0), np.arange(300) % 3))
+    monkeypatch.setattr("mad.testing.scored", lambda detector, x: result)
+    if more:
+        assert f"{shared + 1} of 50" in refusal(assert_calm, fitted, None, alpha=0.1)
+    else:
+        assert_calm(fitted, None, alpha=0.1)
