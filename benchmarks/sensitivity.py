@@ -3,9 +3,10 @@
     python benchmarks/sensitivity.py [--json PATH] [--seeds 100 ...] [--toys NAME ...]
 
 `k` multiplies the number of active components per input that the defaults find by themselves for
-the first weight, and gives it to all instead of having it found; `components` likewise. The figure
-is the share of mechanisms with a component of their own (`benchmarks/recovery.py` says when), mean
-over toys and seeds, and that of the worst of them.
+the first weight, and gives it to all instead of having it found; `components` likewise. The figures
+are the shares of mechanisms that are recovered, and of those with different components most like
+them (`recovered` and `distinct` of `benchmarks/recovery.py`), means over toys and seeds, and those
+of the worst of them.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Row:
     setting: str
     factor: float
     recovered: float
+    distinct: float
 
 
 def rows(names: list[str], seeds: list[int]) -> Iterator[Row]:
@@ -51,10 +53,9 @@ def rows(names: list[str], seeds: list[int]) -> Iterator[Row]:
         for seed in seeds:
             toy = toys.make(name, seed)
             run = decomposed(toy, {})
-            yield Row(name, seed, "none", 1.0, share(toy, run))
+            yield Row(name, seed, "none", 1.0, *shares(toy, run))
             for setting, factor, changed in changes(run):
-                found = share(toy, decomposed(toy, changed))
-                yield Row(name, seed, setting, factor, found)
+                yield Row(name, seed, setting, factor, *shares(toy, decomposed(toy, changed)))
 
 
 def changes(run: apd.Run) -> Iterator[tuple[str, float, dict[str, Any]]]:
@@ -79,20 +80,22 @@ def decomposed(toy: toys.Toy, changed: dict[str, Any]) -> apd.Run:
     return apd.decompose(toy.model, toy.reference, apd.Config.of({"seed": toy.seed, **changed}))
 
 
-def share(toy: toys.Toy, run: apd.Run) -> float:
-    """Of the mechanisms, those recovered."""
-    return float(recovery.one_to_one(toy.mechanisms, run.components).recovered().float().mean())
+def shares(toy: toys.Toy, run: apd.Run) -> tuple[float, float]:
+    """Of the mechanisms, those recovered, and those with another component most like them."""
+    recovered = recovery.one_to_one(toy.mechanisms, run.components).recovered()
+    distinct = recovery.best(toy.mechanisms, run.components).distinct
+    return float(recovered.float().mean()), distinct / len(toy.mechanisms)
 
 
 def show(found: list[Row], console: Console) -> None:
-    """One line per setting, a third and three times beside each other."""
-    table = Table("setting", "a third: mean", "worst", "three times: mean", "worst")
-    for setting in dict.fromkeys(row.setting for row in found if row.setting != "none"):
-        cells = []
-        for factor in FACTORS:
-            own = [r.recovered for r in found if (r.setting, r.factor) == (setting, factor)]
-            cells += [f"{np.mean(own):.1%}", f"{min(own):.1%}"]
-        table.add_row(setting, *cells)
+    """One line per setting, a third and three times beneath each other."""
+    table = Table("setting", "times", "recovered", "worst", "distinct", "worst")
+    for setting in dict.fromkeys(row.setting for row in found):
+        for factor in sorted({row.factor for row in found if row.setting == setting}):
+            own = [row for row in found if (row.setting, row.factor) == (setting, factor)]
+            shares = [row.recovered for row in own], [row.distinct for row in own]
+            cells = [f"{f(each):.1%}" for each in shares for f in (np.mean, min)]
+            table.add_row(setting, f"{factor:.3g}", *cells)
     console.print(table)
 
 

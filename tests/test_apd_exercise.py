@@ -95,8 +95,7 @@ def test_what_the_reference_never_reads_is_given_to_components_of_its_own():
     training.usage = living.double()
     sides = exercised(moments(target, reference, COIN))
     sizes = dict.fromkeys(target.sites, 0.0)
-    apart = Config().model_copy(update={"merging": 2.0})
-    settle(training, target, reference[:8], apart, sizes, 1.0, sides, COIN)
+    settle(training, target, 2.0, sizes, 1.0, sides)
     held = training.components.factors["A"].V[:, 0, 5].abs()
     assert held[living].max() < 1e-9
     assert held[~living].max() > 0.1

@@ -74,19 +74,13 @@ def test_parallel_pairs_are_those_found_by_brute_force():
     assert not any({3, 11} == set(pair) or 6 in pair for pair in found)
 
 
-def settle_at(training, target, sizes, cosine: float, active: float) -> None:
-    """By that cosine two are the same; and too few inputs to say that any is two."""
-    config = Config().model_copy(update={"merging": cosine})
-    settle(training, target, reference()[:8], config, sizes, active, {}, torch.Generator())
-
-
 def settled(usage: list[float], active: float, cosine: float = 0.8) -> tuple:
     """Components 1 and 4 parallel, five steps into training, then settled.
 
     Nothing is worth a component of its own, so the dead stay zero.
     """
     before, training, steps, target = unsettled(usage)
-    settle_at(training, target, dict.fromkeys(target.sites, 1e9), cosine, active)
+    settle(training, target, cosine, dict.fromkeys(target.sites, 1e9), active, {})
     return before, training, steps
 
 
@@ -106,7 +100,7 @@ def unsettled(usage: list[float]) -> tuple:
 def test_the_dead_hold_what_the_living_leave_by_singular_directions():
     _, training, _, target = unsettled([0.5, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0])
     kept = copy_of(training.components)
-    settle_at(training, target, dict.fromkeys(target.sites, 0.0), 2.0, 1.0)
+    settle(training, target, 2.0, dict.fromkeys(target.sites, 0.0), 1.0, {})
     gaps = {
         site: target.weight(site) - kept.component(0)[site] - kept.component(1)[site]
         for site in target.sites
@@ -127,7 +121,7 @@ def test_what_is_too_small_for_a_component_is_given_to_none():
     gap = target.weight(first) - sum(training.components.component(c)[first] for c in (0, 1))
     values = torch.linalg.svdvals(gap)
     sizes = dict.fromkeys(target.sites, 1e9) | {first: 4 * (values[1] + values[2]).item() / 2}
-    settle_at(training, target, sizes, 2.0, 1.0)
+    settle(training, target, 2.0, sizes, 1.0, {})
     assert [is_zero(training.components, c) for c in range(7)] == [False] * 4 + [True] * 3
 
 

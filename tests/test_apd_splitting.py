@@ -8,9 +8,9 @@ import apd
 from apd import Components, Config
 from apd.sites import Factors
 from apd.training import splitting
-from apd.training.settling import settle
 from apd.training.splitting import ahead, first_half, numbers_met, split, vectors_read
 from apd.training.state import begin
+from apd.training.train import rearrange
 
 FLOAT = torch.float64
 GAINS = torch.tensor([2.0, 1.0, 3.0, 1.5], dtype=FLOAT)
@@ -137,15 +137,15 @@ def test_too_few_inputs_do_not_say_that_a_component_is_two():
     assert untouched(components, before)
 
 
-def test_settling_splits_what_is_two_once_what_is_left_has_been_given_away():
-    """One of four zero components is for the feature that nobody holds, and one for a half."""
+def test_what_is_two_is_split_once_what_is_left_has_been_given_away():
+    """One of two zero components is for the feature that nobody holds, and one for a half."""
     target, x = network(THERE_AND_BACK), one_at_a_time(400)
     training = begin(target, Config(components=4))
     u, v = torch.stack([LINES[0], THERE_AND_BACK[2]]), torch.stack([SHARED, FEATURES[2]])
     for tensor, given in zip(training.components.factors["A"], (u, v), strict=True):
         tensor[2:], tensor[:2, 0] = 0, given
     training.usage = torch.tensor([0.5, 0.25, 0.0, 0.0]).double()
-    settle(training, target, x, Config(), {"A": 1.0}, 1.0, {}, coin())
+    rearrange(training, target, x, Config(), {"A": 1.0}, 1.0)
     assert max(parts_for(training.components, THERE_AND_BACK)) < 1e-4
 
 

@@ -1,11 +1,11 @@
-"""What is done to components between steps: merged, buried, given what is left, and split."""
+"""What is done to components between steps: merged, buried, and given what is left."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
 from apd.components import Components
@@ -13,7 +13,6 @@ from apd.config import Config
 from apd.target import Target
 from apd.training.exercise import Sides
 from apd.training.scales import typical_sizes
-from apd.training.splitting import split
 from apd.training.state import Training, begin, refuse_lost
 
 DEAD_SHARE = 0.1
@@ -23,36 +22,32 @@ SMALLEST_SHARE = 0.25
 def settle(
     training: Training,
     target: Target,
-    x: Shaped[Tensor, "n *shape"],
-    config: Config,
+    merging: float,
     mechanisms: Mapping[str, float],
     active: float,
     exercised: Mapping[str, Sides],
-    generator: torch.Generator,
 ) -> None:
     """Merge components that are the same, bury the dead, and give them what no other needs.
 
     A component is dead when it is used less than `DEAD_SHARE` times as often as an average one.
     The living keep what the reference exercises. What they then leave of the weights is shared out
     by singular directions, so that the components stay faithful and what no input exercises has
-    names. What is still zero takes halves of those that are two.
+    names.
 
     Args:
         training: changed in place.
         target: the network.
-        x: inputs to train on.
-        config: the settings.
+        merging: the cosine from which two components are the same.
         mechanisms: the size of a typical mechanism at every site.
         active: components an input uses on average.
         exercised: projections on what the reference exercises, at some of the sites.
-        generator: what is random is drawn from.
 
     Raises:
         ConfigError: the components are no numbers any more.
     """
     refuse_lost(target, training.components)
     components, usage = training.components, training.usage
-    for survivor, merged in parallel_pairs(components, config.merging):
+    for survivor, merged in parallel_pairs(components, merging):
         merge(components, survivor, merged)
         usage[survivor] += usage[merged]
         usage[merged] = 0
@@ -63,7 +58,6 @@ def settle(
                 zeroed.mul_(alive[:, None, None])
     confine(components, exercised)
     occupy(components, components.residual(target), worthwhile(mechanisms))
-    split(components, target, x, active, config, generator)
 
 
 def set_apart(

@@ -24,6 +24,7 @@ from apd.training.reproduction import reproduction
 from apd.training.scales import Scales, scales_of
 from apd.training.settling import settle
 from apd.training.sparsity import Phase, phase_of
+from apd.training.splitting import split
 from apd.training.state import Training, refuse_lost, start_over, try_slower
 
 USAGE_MEMORY = 0.99
@@ -87,10 +88,7 @@ def train(
         with torch.no_grad(), unfilled():
             record = advance(target, reference, config, training, scales, objective, phase)
             if phase.settles(config):
-                generator = generator_of(config, step)
-                sides = exercise.exercised(exercise.moments(target, reference, generator))
-                sizes, active = scales.mechanisms, record.active
-                settle(training, target, reference, config, sizes, active, sides, generator)
+                rearrange(training, target, reference, config, scales.mechanisms, record.active)
         training.sparsity.see(record.minimality)
         training.step = step + 1
         separating = phase.progress < config.release_end and step + 1 < config.steps
@@ -156,6 +154,33 @@ def advance(
         reconstruction=reproduced.reconstruction.item(),
         amounts=selection.amounts.sum().item(),
     )
+
+
+def rearrange(
+    training: Training,
+    target: Target,
+    reference: Shaped[Tensor, "n *shape"],
+    config: Config,
+    mechanisms: Mapping[str, float],
+    active: float,
+) -> None:
+    """Settle the components, and make two of those that are; zero ones become second halves.
+
+    Args:
+        training: changed in place.
+        target: the network.
+        reference: the rows to decompose on.
+        config: the settings.
+        mechanisms: the size of a typical mechanism at every site.
+        active: components an input uses on average.
+
+    Raises:
+        ConfigError: the components are no numbers any more.
+    """
+    generator = generator_of(config, training.step)
+    sides = exercise.exercised(exercise.moments(target, reference, generator))
+    settle(training, target, config.merging, mechanisms, active, sides)
+    split(training.components, target, reference, active, config, generator)
 
 
 def generator_of(config: Config, step: int) -> torch.Generator:
