@@ -93,8 +93,8 @@ def show(found: list[Row], console: Console) -> None:
     for setting in dict.fromkeys(row.setting for row in found):
         for factor in sorted({row.factor for row in found if row.setting == setting}):
             own = [row for row in found if (row.setting, row.factor) == (setting, factor)]
-            shares = [row.recovered for row in own], [row.distinct for row in own]
-            cells = [f"{f(each):.1%}" for each in shares for f in (np.mean, min)]
+            both = [row.recovered for row in own], [row.distinct for row in own]
+            cells = [f"{f(each):.1%}" for each in both for f in (np.mean, min)]
             table.add_row(setting, f"{factor:.3g}", *cells)
     console.print(table)
 
